@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "base/key.h"
+
+#include <sodium.h>
+#include <stdio.h>
+
+bool key_is_zero(const struct key *key)
+{
+    return sodium_is_zero(key->bytes, KEY_BYTES);
+}
+
+static void clamp(struct key *private)
+{
+    private->bytes[0] &= 248;
+    private->bytes[31] = (private->bytes[31] & 127) | 64;
+}
+
+void key_pair_generate(struct key_pair *pair)
+{
+    struct key private;
+
+    randombytes_buf(private.bytes, KEY_BYTES);
+    key_pair_from_private(pair, &private);
+    sodium_memzero(&private, sizeof private);
+}
+
+bool key_pair_from_private(struct key_pair *pair, const struct key *private)
+{
+    if (key_is_zero(private))
+        return false;
+    pair->private = *private;
+    clamp(&pair->private);
+    return crypto_scalarmult_base(pair->public.bytes, pair->private.bytes) == 0;
+}
+
+void key_pair_wipe(struct key_pair *pair)
+{
+    sodium_memzero(pair, sizeof *pair);
+}
+
+bool key_from_hex(struct key *out, const char *text, size_t len)
+{
+    uint8_t bytes[KEY_BYTES];
+    size_t n;
+    const char *end;
+
+    if (len != KEY_HEX_CHARS)
+        return false;
+    if (sodium_hex2bin(bytes, sizeof bytes, text, len, NULL, &n, &end) != 0 || n != KEY_BYTES ||
+        end != text + len)
+        return false;
+    memcpy(out->bytes, bytes, KEY_BYTES);
+    return true;
+}
+
+void key_to_hex(const struct key *key, char out[static KEY_HEX_CHARS + 1])
+{
+    sodium_bin2hex(out, KEY_HEX_CHARS + 1, key->bytes, KEY_BYTES);
+}
+
+void key_name(const struct key *key, char out[static KEY_NAME_CHARS + 1])
+{
+    memcpy(out, "nodekey:", 8);
+    key_to_hex(key, out + 8);
+}
+
+void key_short(const struct key *key, char out[static KEY_SHORT_CHARS + 1])
+{
+    char text[sodium_base64_ENCODED_LEN(KEY_BYTES, sodium_base64_VARIANT_ORIGINAL)];
+
+    sodium_bin2base64(text, sizeof text, key->bytes, KEY_BYTES, sodium_base64_VARIANT_ORIGINAL);
+    snprintf(out, KEY_SHORT_CHARS + 1, "[%.5s]", text);
+}

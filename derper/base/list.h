@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Intrusive doubly linked ring. A node that is in no ring points to itself, so unlinking twice is harmless.
+#ifndef DERPER_BASE_LIST_H
+#define DERPER_BASE_LIST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct list {
+    struct list *prev, *next;
+};
+
+#define list_entry(node, type, member) ((type *)((char *)(node)-offsetof(type, member)))
+
+static inline void list_init(struct list *node)
+{
+    node->prev = node->next = node;
+}
+
+static inline bool list_empty(const struct list *head)
+{
+    return head->next == head;
+}
+
+static inline void list_unlink(struct list *node)
+{
+    node->prev->next = node->next;
+    node->next->prev = node->prev;
+    list_init(node);
+}
+
+// `node` must be in no ring.
+static inline void list_append(struct list *head, struct list *node)
+{
+    node->prev = head->prev;
+    node->next = head;
+    head->prev->next = node;
+    head->prev = node;
+}
+
+// Moves all nodes of `from` to the end of the empty ring `to`.
+static inline void list_take(struct list *to, struct list *from)
+{
+    list_init(to);
+    if (list_empty(from))
+        return;
+    *to = *from;
+    to->prev->next = to;
+    to->next->prev = to;
+    list_init(from);
+}
+
+#endif

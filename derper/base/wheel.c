@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "base/wheel.h"
+
+void wheel_init(struct wheel *wheel, uint64_t now_ms)
+{
+    for (int i = 0; i < WHEEL_SLOTS; i++)
+        list_init(&wheel->slots[i]);
+    wheel->tick = 0;
+    wheel->armed = 0;
+    wheel->start_ms = now_ms;
+}
+
+void wheel_timer_init(struct wheel_timer *timer, wheel_cb on_time)
+{
+    list_init(&timer->node);
+    timer->on_time = on_time;
+}
+
+void wheel_arm(struct wheel *wheel, struct wheel_timer *timer, uint64_t deadline_ms)
+{
+    const uint64_t after_ms = deadline_ms > wheel->start_ms ? deadline_ms - wheel->start_ms : 0;
+    uint64_t tick = (after_ms + WHEEL_TICK_MS - 1) / WHEEL_TICK_MS;
+
+    wheel_disarm(wheel, timer);
+    if (tick <= wheel->tick)
+        tick = wheel->tick + 1;
+    if (tick > wheel->tick + WHEEL_SLOTS - 1)
+        tick = wheel->tick + WHEEL_SLOTS - 1;
+    list_append(&wheel->slots[tick % WHEEL_SLOTS], &timer->node);
+    wheel->armed++;
+}
+
+void wheel_disarm(struct wheel *wheel, struct wheel_timer *timer)
+{
+    if (list_empty(&timer->node))
+        return;
+    list_unlink(&timer->node);
+    wheel->armed--;
+}
+
+void wheel_run(struct wheel *wheel, uint64_t now_ms)
+{
+    const uint64_t last = now_ms > wheel->start_ms ? (now_ms - wheel->start_ms) / WHEEL_TICK_MS : 0;
+
+    // A process that was stopped for long has every slot due once, not once a missed tick.
+    if (last > wheel->tick + WHEEL_SLOTS)
+        wheel->tick = last - WHEEL_SLOTS;
+    while (wheel->tick < last) {
+        struct list due;
+
+        wheel->tick++;
+        list_take(&due, &wheel->slots[wheel->tick % WHEEL_SLOTS]);
+        while (!list_empty(&due)) {
+            struct wheel_timer *timer = list_entry(due.next, struct wheel_timer, node);
+
+            wheel_disarm(wheel, timer);
+            timer->on_time(timer);
+        }
+    }
+}

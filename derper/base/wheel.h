@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Timer wheel: many coarse deadlines for the cost of one system timer. Granularity WHEEL_TICK_MS, horizon
+// WHEEL_SLOTS ticks; a later deadline is clipped to the horizon, and its owner, when called, looks at its own
+// clock and arms again. One thread.
+#ifndef DERPER_BASE_WHEEL_H
+#define DERPER_BASE_WHEEL_H
+
+#include "base/list.h"
+
+#include <stdint.h>
+
+#define WHEEL_TICK_MS 100
+#define WHEEL_SLOTS 1024 // 102 s
+
+struct wheel_timer;
+// The deadline has passed (never early, at most one tick late). The timer is out of the wheel; the callback may
+// arm it again, disarm others, or free its owner.
+typedef void (*wheel_cb)(struct wheel_timer *timer);
+
+// Embedded in its owner.
+struct wheel_timer {
+    struct list node;
+    wheel_cb on_time;
+};
+
+struct wheel {
+    struct list slots[WHEEL_SLOTS];
+    uint64_t tick; // the last one that was run
+    uint64_t start_ms;
+    uint64_t armed; // timers in the wheel
+};
+
+void wheel_init(struct wheel *wheel, uint64_t now_ms);
+
+void wheel_timer_init(struct wheel_timer *timer, wheel_cb on_time);
+
+// Arms, or moves when armed already.
+void wheel_arm(struct wheel *wheel, struct wheel_timer *timer, uint64_t deadline_ms);
+
+// Harmless when not armed.
+void wheel_disarm(struct wheel *wheel, struct wheel_timer *timer);
+
+// Runs every timer whose deadline is at or before `now_ms`.
+void wheel_run(struct wheel *wheel, uint64_t now_ms);
+
+#endif
