@@ -40,7 +40,7 @@ func (r *relay) dialRaw(t *testing.T) *rawConn {
 	t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(2 * patience))
 	if r.secure() {
-		c = tls.Client(c, &tls.Config{InsecureSkipVerify: true})
+		c = tls.Client(c, &tls.Config{InsecureSkipVerify: true, ServerName: r.hostname})
 	}
 	return &rawConn{Conn: c, t: t, br: bufio.NewReader(c)}
 }
@@ -184,10 +184,11 @@ func (c *rawConn) expectPong(data string) {
 	}
 }
 
-// expectClosed fails unless the relay ends the connection without another
-// frame.
+// expectClosed fails unless the relay ends the connection at once and without
+// another frame. The wait is shorter than the relay's limit for a login.
 func (c *rawConn) expectClosed() {
 	c.t.Helper()
+	c.SetReadDeadline(time.Now().Add(5 * time.Second))
 	typ, payload, err := c.readFrame()
 	if err == nil {
 		c.t.Fatalf("got a frame of type %#x with %d bytes, want the connection closed", byte(typ), len(payload))

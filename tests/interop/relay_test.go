@@ -34,6 +34,7 @@ type setup struct {
 	plain    bool     // no TLS, no STUN
 	dev      bool     // --dev: plain on port 3340 of all addresses, fresh key
 	everyIP  bool     // listen on the wildcard address
+	hostname string   // "": the address, 127.0.0.1
 	keyFile  string   // "": a new one
 	certDir  string   // "": a new one
 	port     int      // 0: a free one
@@ -46,6 +47,7 @@ type setup struct {
 type relay struct {
 	setup
 	t       *testing.T
+	dir     string // where the process runs
 	cmd     *exec.Cmd
 	log     syncBuffer
 	exited  chan struct{}
@@ -104,7 +106,10 @@ func launchRelay(t *testing.T, s setup) *relay {
 	if s.stunPort == 0 {
 		s.stunPort = freePort(t)
 	}
-	r := &relay{setup: s, t: t}
+	if s.hostname == "" {
+		s.hostname = "127.0.0.1"
+	}
+	r := &relay{setup: s, t: t, dir: dir}
 	r.launch()
 	t.Cleanup(func() {
 		if !r.hasExited() {
@@ -124,8 +129,8 @@ func (r *relay) launch() {
 	r.cmd = exec.Command(r.program.bin, r.arguments()...)
 	r.cmd.Stdout = &r.log
 	r.cmd.Stderr = &r.log
-	r.cmd.Dir = filepath.Dir(r.keyFile)
-	r.cmd.Env = append(os.Environ(), "HOME="+filepath.Dir(r.keyFile))
+	r.cmd.Dir = r.dir
+	r.cmd.Env = append(os.Environ(), "HOME="+r.dir)
 	r.cmd.Env = append(r.cmd.Env, r.env...)
 	if err := r.cmd.Start(); err != nil {
 		r.t.Fatalf("starting the relay: %v", err)
@@ -135,7 +140,7 @@ func (r *relay) launch() {
 	r.scraper = &http.Client{
 		Timeout: patience,
 		Transport: &http.Transport{
-			TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: r.hostname},
 			MaxConnsPerHost: 1,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -160,7 +165,7 @@ func (r *relay) arguments() []string {
 		args = append(args, "-c", r.keyFile, "--http-port", "-1", "--stun=false")
 	default:
 		args = append(args, "-c", r.keyFile, "--http-port", "-1",
-			"--hostname", "127.0.0.1", "--certmode", "manual", "--certdir", r.certDir,
+			"--hostname", r.hostname, "--certmode", "manual", "--certdir", r.certDir,
 			"--stun-port", fmt.Sprint(r.stunPort))
 	}
 	args = append(args, r.args...)
@@ -298,7 +303,7 @@ func readKeyFile(t *testing.T, path string) key.NodePrivate {
 	return file.PrivateKey
 }
 
-// certificate returns the certificate that the relay made for itself.
+// certificate returns the certificate that the relay shows.
 func (r *relay) certificate() *x509.Certificate {
 	r.t.Helper()
 	b, err := os.ReadFile(r.certFile())
@@ -316,7 +321,7 @@ func (r *relay) certificate() *x509.Certificate {
 	return cert
 }
 
-func (r *relay) certFile() string { return filepath.Join(r.certDir, "127.0.0.1.crt") }
+func (r *relay) certFile() string { return filepath.Join(r.certDir, r.hostname+".crt") }
 
 // pin is the CertName by which a client knows the relay's certificate.
 func (r *relay) pin() string {
@@ -330,7 +335,7 @@ func (r *relay) node() *tailcfg.DERPNode {
 	return &tailcfg.DERPNode{
 		Name:     "900a",
 		RegionID: 900,
-		HostName: "127.0.0.1",
+		HostName: r.hostname,
 		IPv4:     "127.0.0.1",
 		CertName: r.pin(),
 		DERPPort: r.port,
