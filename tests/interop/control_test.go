@@ -23,10 +23,8 @@ func TestPingPong(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		varz := r.varz()
-		if varz["derp_got_ping"] != 20 || varz["derp_sent_pong"] != 20 {
-			t.Errorf("derp_got_ping is %v and derp_sent_pong %v, want 20", varz["derp_got_ping"], varz["derp_sent_pong"])
-		}
+		r.waitMetric(t, "derp_got_ping", 20)
+		r.waitMetric(t, "derp_sent_pong", 20)
 	})
 	for _, n := range []int{8, 9, 1000} {
 		t.Run(fmt.Sprintf("%d bytes", n), func(t *testing.T) {

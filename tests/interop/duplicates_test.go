@@ -44,9 +44,7 @@ func TestDuplicatesLastWriterIsActive(t *testing.T) {
 
 	second.Close()
 	sender.expectGone(pub, derp.PeerGoneReasonDisconnected)
-	if got := r.metric("derp_total_dup_client_conns"); got != 1 {
-		t.Errorf("derp_total_dup_client_conns is %v, want 1", got)
-	}
+	r.waitMetric(t, "derp_total_dup_client_conns", 1)
 }
 
 func TestDuplicatesOfThreeAreCounted(t *testing.T) {
@@ -55,9 +53,7 @@ func TestDuplicatesOfThreeAreCounted(t *testing.T) {
 	priv := key.NewNode()
 	a, b, c := r.connectAs(t, priv), r.connectAs(t, priv), r.connectAs(t, priv)
 	r.expectDuplicates(t, 1, 3)
-	if got := r.metric("derp_clients_local"); got != 1 {
-		t.Errorf("derp_clients_local is %v, want 1", got)
-	}
+	r.waitMetric(t, "derp_clients_local", 1)
 	a.Close()
 	r.expectDuplicates(t, 1, 2)
 	b.Close()

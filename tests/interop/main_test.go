@@ -49,10 +49,7 @@ func loadEnvironment() error {
 	switch kind := os.Getenv("DERPER_KIND"); kind {
 	case "", ours:
 		underTest.kind = ours
-		underTest.args = strings.Fields(os.Getenv("DERPER_ARGS"))
-		if len(underTest.args) == 0 {
-			underTest.args = []string{"--workers=2"}
-		}
+		underTest.args = append([]string{"--workers=2"}, strings.Fields(os.Getenv("DERPER_ARGS"))...)
 	case original:
 		underTest.kind = original
 	default:

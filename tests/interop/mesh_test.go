@@ -99,9 +99,7 @@ func TestWatchConnections(t *testing.T) {
 		if got := watcher.waitPresent(c.pub).Flags; got != derp.PeerPresentNotIdeal {
 			t.Errorf("flags are %d, want %d", got, derp.PeerPresentNotIdeal)
 		}
-		if got := r.metric("derp_current_notideal_connections"); got != 1 {
-			t.Errorf("derp_current_notideal_connections is %v, want 1", got)
-		}
+		r.waitMetric(t, "derp_current_notideal_connections", 1)
 		c.Close()
 		watcher.expectGone(c.pub, derp.PeerGoneReasonDisconnected)
 	})
@@ -130,9 +128,7 @@ func TestMeshKeyOpensForwardingAndClosing(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.expectPacket(far, "from afar")
-	if got := r.metric("derp_packets_forwarded_in"); got != 1 {
-		t.Errorf("derp_packets_forwarded_in is %v, want 1", got)
-	}
+	r.waitMetric(t, "derp_packets_forwarded_in", 1)
 
 	if err := watcher.ClosePeer(b.pub); err != nil {
 		t.Fatal(err)
@@ -170,9 +166,9 @@ func TestMeshOfTwoRelays(t *testing.T) {
 			// The first relay finds the second one only when it dials again.
 			knock(a, b)
 			knock(b, a)
-			if got := relays[0].metric("derp_packets_forwarded_out"); got < 1 {
-				t.Errorf("derp_packets_forwarded_out is %v", got)
-			}
+			waitFor(t, "the forwarded packets to be counted", func() bool {
+				return relays[0].metric("derp_packets_forwarded_out") > 0
+			})
 
 			a.Close()
 			b.expectGone(a.pub, derp.PeerGoneReasonDisconnected)

@@ -4,24 +4,35 @@ package interop
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 )
 
-// varz returns the values on /debug/varz by name, labels included.
+// varz returns the values on /debug/varz by name, with labels in alphabetical
+// order.
 func (r *relay) varz() map[string]float64 {
 	r.t.Helper()
-	res, err := r.scraper.Get(r.url("/debug/varz"))
+	values, err := r.scrape()
 	if err != nil {
 		r.t.Fatal(err)
+	}
+	return values
+}
+
+func (r *relay) scrape() (map[string]float64, error) {
+	res, err := r.scraper.Get(r.url("/debug/varz"))
+	if err != nil {
+		return nil, err
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
 		body, _ := io.ReadAll(res.Body)
-		r.t.Fatalf("/debug/varz: %s: %s", res.Status, body)
+		return nil, fmt.Errorf("/debug/varz: %s: %s", res.Status, body)
 	}
 	values := make(map[string]float64)
 	lines := bufio.NewScanner(res.Body)
@@ -32,13 +43,21 @@ func (r *relay) varz() map[string]float64 {
 			continue
 		}
 		if v, err := strconv.ParseFloat(line[space+1:], 64); err == nil {
-			values[line[:space]] = v
+			values[sortLabels(line[:space])] = v
 		}
 	}
-	if err := lines.Err(); err != nil {
-		r.t.Fatal(err)
+	return values, lines.Err()
+}
+
+// sortLabels makes the order of labels, which means nothing, the same everywhere.
+func sortLabels(name string) string {
+	base, labels, ok := strings.Cut(strings.TrimSuffix(name, "}"), "{")
+	if !ok {
+		return name
 	}
-	return values
+	sorted := strings.Split(labels, ",")
+	slices.Sort(sorted)
+	return base + "{" + strings.Join(sorted, ",") + "}"
 }
 
 func (r *relay) metric(name string) float64 {

@@ -130,12 +130,8 @@ func TestTenThousandPacketsInOrder(t *testing.T) {
 	receivers.Wait()
 	senders.Wait()
 
-	if got := r.metric("derp_packets_received"); got != 2*packets {
-		t.Errorf("derp_packets_received is %v, want %d", got, 2*packets)
-	}
-	if got := r.metric("derp_packets_sent"); got != 2*packets {
-		t.Errorf("derp_packets_sent is %v, want %d", got, 2*packets)
-	}
+	r.waitMetric(t, "derp_packets_received", 2*packets)
+	r.waitMetric(t, "derp_packets_sent", 2*packets)
 }
 
 // numbered returns packet i of a stream: its number and then 0 to 1400 bytes.

@@ -12,9 +12,10 @@ import (
 )
 
 func TestSTUNAnswer(t *testing.T) {
+	const answered = "stun_requests{disposition=\"success\"}"
 	t.Parallel()
 	r := startRelay(t, setup{})
-	before := r.varz()["stun_requests{disposition=\"success\"}"]
+	before := r.metric(answered)
 	tx := stun.NewTxID()
 	answer, err := r.askSTUN(tx, patience)
 	if err != nil {
@@ -25,13 +26,8 @@ func TestSTUNAnswer(t *testing.T) {
 	if len(answer) != 32 || !bytes.HasPrefix(answer, header) {
 		t.Errorf("answer is %x, want 32 bytes that begin with %x", answer, header)
 	}
-	varz := r.varz()
-	if got := varz["stun_requests{disposition=\"success\"}"]; got != before+1 {
-		t.Errorf("successes went from %v to %v", before, got)
-	}
-	if got := varz["stun_addrfamily{family=\"ipv4\"}"]; got != before+1 {
-		t.Errorf("requests over IPv4 are %v, want %v", got, before+1)
-	}
+	r.waitMetric(t, answered, before+1)
+	r.waitMetric(t, "stun_addrfamily{family=\"ipv4\"}", before+1)
 }
 
 func TestSTUNAnswersOverIPv6(t *testing.T) {

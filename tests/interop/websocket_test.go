@@ -87,9 +87,7 @@ func TestWebSocket(t *testing.T) {
 			t.Fatalf("got %s, want %d bytes", describe(m), n)
 		}
 	}
-	if got := r.metric("derp_websocket_accepts"); got != 1 {
-		t.Errorf("derp_websocket_accepts is %v, want 1", got)
-	}
+	r.waitMetric(t, "derp_websocket_accepts", 1)
 	c.close()
 	peer.expectGone(priv.Public(), derp.PeerGoneReasonDisconnected)
 }
