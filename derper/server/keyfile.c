@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "server/keyfile.h"
+
+#include "base/text.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <libgen.h>
+#include <limits.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define FILE_MAX_BYTES 65536
+#define QUOTED_PATH_BYTES 512
+#define FIELD_NAME "PrivateKey"
+#define KEY_PREFIX "privkey:"
+#define KEY_PREFIX_CHARS (sizeof KEY_PREFIX - 1)
+#define NEW_FILE_BYTES 128
+#define TEMPORARY_SUFFIX ".tmp-XXXXXX"
+#define RESTORE "restore it from a copy, or move it away to get a new key"
+
+// Where sentences go, and about which file.
+struct report {
+    char *text;
+    size_t size;
+    const char *path;
+};
+
+// "key file PATH: " and what follows.
+__attribute__((format(printf, 2, 3))) static void say(const struct report *report,
+                                                      const char *format, ...)
+{
+    char quoted[QUOTED_PATH_BYTES];
+    va_list args;
+    int len;
+
+    text_escape(quoted, sizeof quoted, report->path, strlen(report->path));
+    len = snprintf(report->text, report->size, "key file %s: ", quoted);
+    va_start(args, format);
+    if (len > 0 && (size_t)len < report->size)
+        vsnprintf(report->text + len, report->size - (size_t)len, format, args);
+    va_end(args);
+}
+
+// --- Reading ---
+
+// The key of `root` into `pair`. The text itself is wiped, as jansson does not.
+static bool take_key(struct key_pair *pair, json_t *root, const struct report *report)
+{
+    json_t *field = json_object_get(root, FIELD_NAME);
+    const size_t len = json_string_length(field);
+    char *value = (char *)json_string_value(field);
+    struct key private = {0};
+    bool valid = false;
+
+    if (!json_is_object(root) || !field) {
+        say(report,
+            "has no \"" FIELD_NAME "\" in it; is it the right file? If it was one, " RESTORE ".");
+        return false;
+    }
+    if (!value || len != KEY_PREFIX_CHARS + KEY_HEX_CHARS ||
+        memcmp(value, KEY_PREFIX, KEY_PREFIX_CHARS) != 0 ||
+        !key_from_hex(&private, value + KEY_PREFIX_CHARS, KEY_HEX_CHARS))
+        say(report, "its \"" FIELD_NAME "\" is not \"" KEY_PREFIX
+                    "\" and 64 hexadecimal digits; " RESTORE ".");
+    else if (!key_pair_from_private(pair, &private))
+        say(report, "its key is all zero, which everybody could guess; " RESTORE ".");
+    else
+        valid = true;
+    if (value)
+        sodium_memzero(value, len);
+    sodium_memzero(&private, sizeof private);
+    return valid;
+}
+
+static bool parse(struct key_pair *pair, const char *bytes, size_t len, const struct report *report)
+{
+    json_error_t error;
+    json_t *root;
+    bool valid;
+
+    if (len == 0) {
+        say(report, "is empty; " RESTORE ".");
+        return false;
+    }
+    root = json_loadb(bytes, len, JSON_DECODE_ANY, &error);
+    if (!root) {
+        // jansson's own words may quote the secret.
+        say(report, "is not JSON (line %d); " RESTORE ".", error.line);
+        return false;
+    }
+    valid = take_key(pair, root, report);
+    json_decref(root);
+    return valid;
+}
+
+static bool readable_as_key(const struct stat *st, const struct report *report)
+{
+    if (S_ISDIR(st->st_mode))
+        say(report, "is a folder; name a file in it, such as derper.key.");
+    else if (!S_ISREG(st->st_mode))
+        say(report, "is not a regular file; name one.");
+    else if (st->st_size > FILE_MAX_BYTES)
+        say(report, "is too large for a key file; is it the right one?");
+    else
+        return true;
+    return false;
+}
+
+// At most `size` bytes; -1 with errno on failure.
+static ssize_t read_all(int fd, char *bytes, size_t size)
+{
+    size_t len = 0;
+
+    while (len < size) {
+        const ssize_t n = read(fd, bytes + len, size - len);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        if (n == 0)
+            break;
+        len += (size_t)n;
+    }
+    return (ssize_t)len;
+}
+
+static bool load_from(int fd, struct key_pair *pair, const struct report *report)
+{
+    char bytes[FILE_MAX_BYTES];
+    struct stat st;
+    ssize_t len;
+    bool valid;
+
+    if (fstat(fd, &st) != 0) {
+        say(report, "cannot be examined: %s.", strerror(errno));
+        return false;
+    }
+    if (!readable_as_key(&st, report))
+        return false;
+    len = read_all(fd, bytes, sizeof bytes);
+    if (len < 0)
+        say(report, "cannot be read: %s.", strerror(errno));
+    valid = len >= 0 && parse(pair, bytes, (size_t)len, report);
+    sodium_memzero(bytes, sizeof bytes);
+    if (valid && (st.st_mode & 077))
+        say(report, "others than its owner may use it (mode %04o); run chmod 600 on it.",
+            (unsigned)(st.st_mode & 07777));
+    return valid;
+}
+
+enum keyfile_result keyfile_load(struct key_pair *pair, const char *path, char *text, size_t size)
+{
+    const struct report report = {text, size, path};
+    int fd;
+    bool valid;
+
+    assert(size >= KEYFILE_TEXT_BYTES);
+    text[0] = '\0';
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a pipe must not hold the start
+    if (fd < 0 && errno == ENOENT) {
+        say(&report, "does not exist; a start without --check makes it, with a new key.");
+        return KEYFILE_ABSENT;
+    }
+    if (fd < 0) {
+        say(&report, "cannot be opened: %s%s", strerror(errno),
+            errno == EACCES ? "; let the user that derper runs as read it." : ".");
+        return KEYFILE_FAILED;
+    }
+    valid = load_from(fd, pair, &report);
+    close(fd);
+    if (!valid)
+        key_pair_wipe(pair);
+    return valid ? KEYFILE_LOADED : KEYFILE_FAILED;
+}
+
+// --- Creating ---
+
+static bool make_folder(const char *folder)
+{
+    struct stat st;
+    int why;
+
+    if (mkdir(folder, 0700) == 0 || errno == EEXIST)
+        return true;
+    why = errno;
+    if (stat(folder, &st) == 0) // there, on a file system where nothing can be made
+        return true;
+    errno = why;
+    return false;
+}
+
+// The folder and those above it; new ones are for the owner alone.
+static bool make_folders(char *folder)
+{
+    for (char *p = folder + 1; *p != '\0'; p++) {
+        bool made;
+
+        if (*p != '/')
+            continue;
+        *p = '\0';
+        made = make_folder(folder);
+        *p = '/';
+        if (!made)
+            return false;
+    }
+    return make_folder(folder);
+}
+
+static bool write_all(int fd, const char *bytes, size_t len)
+{
+    while (len > 0) {
+        const ssize_t n = write(fd, bytes, len);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return false;
+        bytes += n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
+static bool write_key(int fd, const struct key_pair *pair)
+{
+    char hex[KEY_HEX_CHARS + 1], bytes[NEW_FILE_BYTES];
+    bool written;
+    int len;
+
+    key_to_hex(&pair->private, hex);
+    len = snprintf(bytes, sizeof bytes, "{\n\t\"" FIELD_NAME "\": \"" KEY_PREFIX "%s\"\n}", hex);
+    written = write_all(fd, bytes, (size_t)len) && fsync(fd) == 0;
+    sodium_memzero(hex, sizeof hex);
+    sodium_memzero(bytes, sizeof bytes);
+    return written;
+}
+
+static bool sync_folder(const char *folder)
+{
+    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool synced;
+
+    if (fd < 0)
+        return false;
+    // Some file systems cannot sync folders, and say so by EINVAL.
+    synced = fsync(fd) == 0 || errno == EINVAL;
+    close(fd);
+    return synced;
+}
+
+// The file appears under its name whole, and only if the name is still free. errno tells why not.
+static bool publish(const char *temporary, const char *path)
+{
+    struct stat st;
+
+    if (link(temporary, path) == 0)
+        return unlink(temporary) == 0;
+    if (errno == EEXIST)
+        return false;
+    // No hard links here.
+    if (lstat(path, &st) == 0) {
+        errno = EEXIST;
+        return false;
+    }
+    return rename(temporary, path) == 0;
+}
+
+static bool create_in(const char *folder, const char *path, const struct key_pair *pair)
+{
+    char temporary[PATH_MAX];
+    int len, fd, why;
+    bool done;
+
+    len = snprintf(temporary, sizeof temporary, "%s" TEMPORARY_SUFFIX, path);
+    if (len < 0 || (size_t)len >= sizeof temporary) {
+        errno = ENAMETOOLONG;
+        return false;
+    }
+    fd = mkostemp(temporary, O_CLOEXEC); // mode 0600
+    if (fd < 0)
+        return false;
+    done = write_key(fd, pair);
+    why = errno;
+    if (close(fd) != 0 && done) {
+        done = false;
+        why = errno;
+    }
+    if (done && !publish(temporary, path)) {
+        done = false;
+        why = errno;
+    }
+    if (!done)
+        unlink(temporary);
+    errno = why;
+    return done && sync_folder(folder);
+}
+
+static enum keyfile_result create(struct key_pair *pair, const struct report *report)
+{
+    char copy[PATH_MAX];
+    char *folder;
+    int why;
+
+    if (strlen(report->path) >= sizeof copy) {
+        say(report, "the path is too long; give a shorter one.");
+        return KEYFILE_FAILED;
+    }
+    strcpy(copy, report->path);
+    folder = dirname(copy);
+    if (!make_folders(folder)) {
+        say(report, "its folder cannot be made: %s; make it, or name another file with -c.",
+            strerror(errno));
+        return KEYFILE_FAILED;
+    }
+    key_pair_generate(pair);
+    if (create_in(folder, report->path, pair)) {
+        report->text[0] = '\0';
+        return KEYFILE_CREATED;
+    }
+    why = errno;
+    key_pair_wipe(pair);
+    if (why == EEXIST)
+        return KEYFILE_ABSENT; // not any more: another process made it meanwhile
+    say(report,
+        "cannot be written: %s; make its folder writable for the user that derper runs as, or name "
+        "another file with -c.",
+        strerror(why));
+    return KEYFILE_FAILED;
+}
+
+enum keyfile_result keyfile_load_or_create(struct key_pair *pair, const char *path, char *text,
+                                           size_t size)
+{
+    const struct report report = {text, size, path};
+    enum keyfile_result result = keyfile_load(pair, path, text, size);
+
+    if (result != KEYFILE_ABSENT)
+        return result;
+    result = create(pair, &report);
+    if (result != KEYFILE_ABSENT)
+        return result;
+    result = keyfile_load(pair, path, text, size);
+    if (result == KEYFILE_ABSENT) {
+        say(&report, "is a symbolic link that leads nowhere; correct or remove it.");
+        return KEYFILE_FAILED;
+    }
+    return result;
+}

@@ -1,0 +1,399 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "server/options_accept.h"
+
+#include "base/text.h"
+#include "server/go_duration.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <string.h>
+
+#define PORT_CHARS_MAX 5
+#define LABEL_CHARS_MAX 63 // of one part of a DNS name
+#define URL_CHARS_MAX 2048
+#define PREFIX_CHARS_MAX 64
+#define QUEUE_DEPTH_MAX 65536
+#define QUOTED_BYTES 88
+
+#define LISTEN_FORMS "give :443, 203.0.113.1:443 or [2001:db8::1]:443"
+
+static bool reject(char *why, size_t size, const char *text)
+{
+    snprintf(why, size, "%s", text);
+    return false;
+}
+
+// --- The listen address ---
+
+static bool parse_port(const char *text, int *port)
+{
+    int value = 0;
+
+    if (strcmp(text, "https") == 0 || strcmp(text, "http") == 0) {
+        *port = strcmp(text, "https") == 0 ? 443 : 80;
+        return true;
+    }
+    if (text[0] == '\0' || strlen(text) > PORT_CHARS_MAX)
+        return false;
+    for (; *text != '\0'; text++) {
+        if (!isdigit((unsigned char)*text))
+            return false;
+        value = value * 10 + (*text - '0');
+    }
+    if (value > 65535)
+        return false;
+    *port = value;
+    return true;
+}
+
+// Tells the host's part and where the port starts; NULL, or what is wrong.
+static const char *split_listen(const char *value, const char **host, size_t *host_len,
+                                const char **port)
+{
+    const char *colon = strrchr(value, ':');
+
+    if (value[0] == '[') {
+        const char *bracket = strchr(value, ']');
+
+        if (!bracket || bracket[1] != ':')
+            return "has no port behind the brackets; " LISTEN_FORMS;
+        *host = value + 1;
+        *host_len = (size_t)(bracket - *host);
+        *port = bracket + 2;
+        return NULL;
+    }
+    if (!colon)
+        return "has no colon before the port; " LISTEN_FORMS;
+    if (strchr(value, ':') != colon)
+        return "has an IPv6 address without brackets; " LISTEN_FORMS;
+    *host = value;
+    *host_len = (size_t)(colon - value);
+    *port = colon + 1;
+    return NULL;
+}
+
+// Copies an IP address; one that means "all" becomes "". NULL, or what is wrong.
+static const char *parse_listen_host(const char *host, size_t len,
+                                     char out[static INET6_ADDRSTRLEN])
+{
+    static const struct in6_addr all;
+    struct in6_addr ip6;
+    struct in_addr ip4;
+
+    if (memchr(host, '%', len))
+        return "has a zone id, which this derper cannot listen on; " LISTEN_FORMS;
+    if (len >= INET6_ADDRSTRLEN)
+        return "does not begin with an IP address; " LISTEN_FORMS;
+    memcpy(out, host, len);
+    out[len] = '\0';
+    if (len == 0)
+        return NULL;
+    if (inet_pton(AF_INET, out, &ip4) == 1) {
+        if (ip4.s_addr == INADDR_ANY)
+            out[0] = '\0';
+        return NULL;
+    }
+    if (inet_pton(AF_INET6, out, &ip6) != 1)
+        return "does not begin with an IP address of this machine; " LISTEN_FORMS;
+    if (memcmp(&ip6, &all, sizeof all) == 0)
+        out[0] = '\0';
+    return NULL;
+}
+
+bool accept_listen(struct options *options, const char *value, char *why, size_t size)
+{
+    char address[INET6_ADDRSTRLEN];
+    const char *host = "", *port = "", *wrong;
+    size_t host_len = 0;
+    int number;
+
+    wrong = split_listen(value, &host, &host_len, &port);
+    if (!wrong)
+        wrong = parse_listen_host(host, host_len, address);
+    if (!wrong && !parse_port(port, &number))
+        wrong = "does not end in a port from 0 to 65535; " LISTEN_FORMS;
+    if (wrong)
+        return reject(why, size, wrong);
+    memcpy(options->listen_host, address, sizeof address);
+    options->listen_port = number;
+    return true;
+}
+
+// --- Names ---
+
+bool accept_cert_mode(struct options *options, const char *value, char *why, size_t size)
+{
+    static const struct {
+        const char *name;
+        enum cert_mode mode;
+    } modes[] = {
+        {"manual", CERT_MODE_MANUAL},
+        {"letsencrypt", CERT_MODE_LETSENCRYPT},
+        {"gcp", CERT_MODE_GCP},
+    };
+
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        if (strcmp(value, modes[i].name) == 0) {
+            options->cert_mode = modes[i].mode;
+            return true;
+        }
+    }
+    return reject(why, size, "is not a way to get a certificate; give manual, letsencrypt or gcp");
+}
+
+bool accept_tls(struct options *options, const char *value, char *why, size_t size)
+{
+    (void)options;
+    if (strcmp(value, "auto") == 0 || strcmp(value, "off") == 0)
+        return true;
+    return reject(why, size,
+                  "is neither auto nor off; give --tls=off for plain HTTP behind a proxy that does "
+                  "TLS, or leave it out");
+}
+
+// What people write instead of a bare name, each with what to write.
+static const char *hostname_wrong_shape(const char *value)
+{
+    const char *colon = strchr(value, ':');
+
+    if (value[0] == '\0')
+        return "is empty; give the name or IP address that clients use for this relay";
+    if (strstr(value, "://"))
+        return "is a URL; give only the name in it, such as derp.example.com";
+    if (strchr(value, '/'))
+        return "has a slash in it; give only the name, such as derp.example.com";
+    if (value[0] == '[')
+        return "has brackets; give the IPv6 address without them, and the port to -a";
+    if (strchr(value, '%'))
+        return "has a zone id, which no certificate can have; give an address without one";
+    if (colon && strchr(colon + 1, ':'))
+        return "is not a valid IPv6 address; correct it, or give a name";
+    if (colon)
+        return "has a port in it; give only the name here, and the port to -a";
+    if (strchr(value, '*'))
+        return "is a pattern; give the one name that clients use for this relay";
+    if (value[strlen(value) - 1] == '.')
+        return "ends in a dot; leave the dot out";
+    return NULL;
+}
+
+static bool label_valid(const char *label, size_t len)
+{
+    if (len == 0 || len > LABEL_CHARS_MAX || label[0] == '-' || label[len - 1] == '-')
+        return false;
+    for (size_t i = 0; i < len; i++)
+        if (!isalnum((unsigned char)label[i]) && label[i] != '-' && label[i] != '_')
+            return false;
+    return true;
+}
+
+static const char *dns_name_wrong(const char *value)
+{
+    const char *label = value;
+    size_t len;
+
+    for (const char *p = value; *p != '\0'; p++)
+        if ((unsigned char)*p >= 0x80)
+            return "has letters beyond ASCII; give the form that starts with xn--";
+    if (strlen(value) > OPTIONS_HOSTNAME_CHARS)
+        return "is longer than a name may be; give one of at most 253 characters";
+    for (;; label += len + 1) {
+        len = strcspn(label, ".");
+        if (!label_valid(label, len))
+            return "is not a host name; give one such as derp.example.com, or an IP address";
+        if (label[len] == '\0')
+            break;
+    }
+    if (strspn(label, "0123456789") == len)
+        return "looks like an IP address, but is not one; correct it, or give a name";
+    return NULL;
+}
+
+bool accept_hostname(struct options *options, const char *value, char *why, size_t size)
+{
+    uint8_t address[sizeof(struct in6_addr)];
+    const bool is_ip =
+        inet_pton(AF_INET, value, address) == 1 || inet_pton(AF_INET6, value, address) == 1;
+    const char *wrong = NULL;
+
+    if (!is_ip) {
+        wrong = hostname_wrong_shape(value);
+        if (!wrong)
+            wrong = dns_name_wrong(value);
+    }
+    if (wrong)
+        return reject(why, size, wrong);
+    options->hostname_is_ip = is_ip;
+    return true;
+}
+
+static bool url_valid(const char *value)
+{
+    const char *host = strstr(value, "://");
+
+    if (strncmp(value, "https://", 8) != 0 && strncmp(value, "http://", 7) != 0)
+        return false;
+    if (strchr("/?#:", host[3])) // and at its end
+        return false;
+    for (const char *p = value; *p != '\0'; p++)
+        if ((unsigned char)*p <= ' ' || (unsigned char)*p >= 0x7f)
+            return false;
+    return strlen(value) <= URL_CHARS_MAX;
+}
+
+bool accept_home(struct options *options, const char *value, char *why, size_t size)
+{
+    if (value[0] == '\0')
+        options->home_page = HOME_PAGE_DEFAULT;
+    else if (strcmp(value, "blank") == 0)
+        options->home_page = HOME_PAGE_BLANK;
+    else if (url_valid(value))
+        options->home_page = HOME_PAGE_REDIRECT;
+    else
+        return reject(why, size,
+                      "is not something that / can show; give blank, or a URL such as "
+                      "https://example.com/");
+    return true;
+}
+
+// --- Environment ---
+
+static const char *variable(const struct options_world *world, const char *name)
+{
+    const char *value = world->getenv(name);
+
+    return value ? value : "";
+}
+
+static bool reject_variable(char *error, size_t size, const char *name, const char *value,
+                            size_t len, const char *wrong)
+{
+    char quoted[QUOTED_BYTES];
+
+    snprintf(error, size, "environment variable %s: \"%s\" %s.", name,
+             text_escape(quoted, sizeof quoted, value, len), wrong);
+    return false;
+}
+
+static bool parse_address(const char *text, struct options_prefix *out)
+{
+    *out = (struct options_prefix){.family = AF_INET, .bits = 32};
+    if (inet_pton(AF_INET, text, out->address) == 1)
+        return true;
+    *out = (struct options_prefix){.family = AF_INET6, .bits = 128};
+    return inet_pton(AF_INET6, text, out->address) == 1;
+}
+
+// "10.0.0.0/8"; the length must be there.
+static bool parse_prefix(const char *text, size_t len, struct options_prefix *out)
+{
+    char copy[PREFIX_CHARS_MAX + 1];
+    char *slash;
+    int bits;
+
+    if (len > PREFIX_CHARS_MAX)
+        return false;
+    memcpy(copy, text, len);
+    copy[len] = '\0';
+    slash = strchr(copy, '/');
+    if (!slash)
+        return false;
+    *slash++ = '\0';
+    if (!parse_address(copy, out) || !isdigit((unsigned char)*slash) || !parse_port(slash, &bits) ||
+        (unsigned)bits > out->bits || (slash[0] == '0' && slash[1] != '\0'))
+        return false;
+    out->bits = (unsigned)bits;
+    return true;
+}
+
+static bool read_debug_cidrs(struct options *options, const struct options_world *world,
+                             char *error, size_t size)
+{
+    static const char name[] = "TS_DEBUG_TRUSTED_CIDRS";
+    const char *p = variable(world, name);
+
+    for (size_t len; *p != '\0'; p += len + (p[len] == ',')) {
+        const char *start = p + strspn(p, " \t");
+        const char *end = p + (len = strcspn(p, ","));
+
+        while (end > start && (end[-1] == ' ' || end[-1] == '\t'))
+            end--;
+        if (end <= start)
+            continue;
+        if (options->debug_cidr_count == OPTIONS_DEBUG_CIDRS_MAX)
+            return reject_variable(error, size, name, start, (size_t)(end - start),
+                                   "is one range too many; give at most 64");
+        if (!parse_prefix(start, (size_t)(end - start),
+                          &options->debug_cidrs[options->debug_cidr_count]))
+            return reject_variable(error, size, name, start, (size_t)(end - start),
+                                   "is not an address range; give ranges such as 10.0.0.0/8 or "
+                                   "2001:db8::/32, separated by commas");
+        options->debug_cidr_count++;
+    }
+    return true;
+}
+
+static bool read_queue_depth(struct options *options, const struct options_world *world,
+                             char *error, size_t size)
+{
+    static const char name[] = "TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH";
+    const char *value = variable(world, name);
+    int64_t depth;
+
+    if (value[0] == '\0')
+        return true;
+    if (!go_int_parse(value, &depth) || depth < 1 || depth > QUEUE_DEPTH_MAX)
+        return reject_variable(error, size, name, value, strlen(value),
+                               "is not a number of packets; give one from 1 to 65536, or unset it");
+    options->send_queue_depth = (int)depth;
+    return true;
+}
+
+static bool read_allow_debug_ip(struct options *options, const struct options_world *world,
+                                char *error, size_t size)
+{
+    static const char name[] = "TS_ALLOW_DEBUG_IP";
+    const char *value = variable(world, name);
+
+    if (value[0] == '\0')
+        return true;
+    if (!parse_address(value, &options->allow_debug_ip))
+        return reject_variable(error, size, name, value, strlen(value),
+                               "is not an IP address; give one address, and ranges in "
+                               "TS_DEBUG_TRUSTED_CIDRS");
+    options->has_allow_debug_ip = true;
+    return true;
+}
+
+// The value is a secret and is not quoted.
+static bool read_dev_mesh_key(struct options *options, const struct options_world *world,
+                              char *error, size_t size)
+{
+    const char *value = variable(world, "TAILSCALE_DERPER_MESH_KEY");
+    size_t len;
+
+    value += strspn(value, " \t\r\n");
+    len = strlen(value);
+    while (len > 0 && isspace((unsigned char)value[len - 1]))
+        len--;
+    if (!options->dev || len == 0)
+        return true;
+    if (!key_from_hex(&options->dev_mesh_key, value, len)) {
+        snprintf(error, size,
+                 "environment variable TAILSCALE_DERPER_MESH_KEY: not a mesh key; give 64 "
+                 "hexadecimal digits, or unset it.");
+        return false;
+    }
+    options->has_dev_mesh_key = true;
+    return true;
+}
+
+bool accept_environment(struct options *options, const struct options_world *world, char *error,
+                        size_t size)
+{
+    options->debug_key_path = variable(world, "TS_DEBUG_KEY_PATH");
+    return read_queue_depth(options, world, error, size) &&
+           read_allow_debug_ip(options, world, error, size) &&
+           read_debug_cidrs(options, world, error, size) &&
+           read_dev_mesh_key(options, world, error, size);
+}

@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "server/options_table.h"
+
+#include "base/text.h"
+#include "server/go_duration.h"
+#include "server/options_accept.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#define PORT_MAX 65535
+#define HOUR_NS (3600 * NS_PER_SECOND)
+#define KEEPALIVE_MAX_NS (32767 * NS_PER_SECOND) // more does not fit into the system's TCP_KEEPIDLE
+#define USER_TIMEOUT_MAX_NS (24 * 24 * HOUR_NS)  // nor this into TCP_USER_TIMEOUT
+#define WRITE_TIMEOUT_MAX_NS (24 * HOUR_NS)
+#define AS_DURATION "; give a time such as 15s, 1m30s or 500ms"
+#define FIELD(member) .offset = offsetof(struct options, member)
+#define BUILT .built = true
+#define OURS .built = true, .ours = true
+
+#define OPEN_TO_ALL "without it, everybody who finds this relay may use it"
+#define NO_MESH "without it, let each relay be a region of its own"
+#define NO_ACME "it matters only for fetching certificates"
+#define NO_LIMIT "without it, connections are taken as fast as they come"
+#define NO_BOOTSTRAP "without it, /bootstrap-dns has no names"
+
+const struct flag flags[] = {
+    {"a", FLAG_TEXT, BUILT, FIELD(listen), .argument = "ADDRESS", .default_value = ":443",
+     .accept = accept_listen,
+     .meaning = "where to listen for clients: :port, ip:port or [ip6]:port"},
+    {"http-port", FLAG_INT, BUILT, FIELD(http_port), -1, PORT_MAX, .argument = "PORT",
+     .default_value = "80",
+     .meaning = "second port, for plain HTTP beside TLS; -1 for none, 0 for any free one",
+     .wrong = "is not a port; give a number from 0 to 65535, or -1 for no HTTP port"},
+    {"stun", FLAG_BOOL, BUILT, FIELD(stun), .default_value = "true",
+     .meaning = "answer STUN requests, on the address of -a"},
+    {"stun-port", FLAG_INT, BUILT, FIELD(stun_port), 0, PORT_MAX, .argument = "PORT",
+     .default_value = "3478", .meaning = "UDP port for STUN; 0 for any free one",
+     .wrong = "is not a port; give a number from 0 to 65535, or turn STUN off with --stun=false"},
+    {"derp", FLAG_BOOL, BUILT, FIELD(derp), .default_value = "true",
+     .meaning = "relay for clients; without it, only STUN and the pages are served"},
+    {"c", FLAG_TEXT, BUILT, FIELD(config_path), .argument = "FILE", .default_value = "",
+     .default_note = "for root /var/lib/derper/derper.key",
+     .meaning = "file with the relay's private key; made when it is not there"},
+    {"certmode", FLAG_TEXT, BUILT, FIELD(cert_mode_name), .argument = "MODE",
+     .default_value = "letsencrypt", .accept = accept_cert_mode,
+     .meaning = "where the certificate comes from: manual (files in --certdir); letsencrypt and "
+                "gcp are not built yet"},
+    {"certdir", FLAG_TEXT, BUILT, FIELD(cert_dir_given), .argument = "FOLDER", .default_value = "",
+     .default_note = "tailscale/derper-certs in the user's cache folder",
+     .meaning = "folder with HOSTNAME.crt and HOSTNAME.key"},
+    {"hostname", FLAG_TEXT, BUILT, FIELD(hostname), .argument = "NAME",
+     .default_value = "derp.tailscale.com", .accept = accept_hostname,
+     .meaning = "name that the certificate is for; an IP address gets a self-signed certificate"},
+    {"home", FLAG_TEXT, BUILT, FIELD(home), .argument = "PAGE", .default_value = "",
+     .accept = accept_home,
+     .meaning = "what / shows: nothing given for a short page, blank, or a URL to redirect to"},
+    {"dev", FLAG_BOOL, BUILT, FIELD(dev), .default_value = "false",
+     .meaning = "try things out: listen on :3340, plain HTTP, a fresh key at each start"},
+    {"version", FLAG_BOOL, BUILT, FIELD(version), .default_value = "false",
+     .meaning = "print the version and exit"},
+    {"tcp-keepalive-time", FLAG_DURATION, BUILT, FIELD(tcp_keepalive_time_ns), INT64_MIN,
+     KEEPALIVE_MAX_NS, .argument = "TIME", .default_value = "10m0s",
+     .meaning = "silence after which TCP probes a connection; 0 means 15s, negative is off",
+     .wrong = "is not a time of at most 32767s" AS_DURATION},
+    {"tcp-user-timeout", FLAG_DURATION, BUILT, FIELD(tcp_user_timeout_ns), 0, USER_TIMEOUT_MAX_NS,
+     .argument = "TIME", .default_value = "15s",
+     .meaning = "how long TCP waits for sent data to be acknowledged; 0 leaves it to the system",
+     .wrong = "is not a time from 0 to 576h" AS_DURATION},
+    {"tcp-write-timeout", FLAG_DURATION, BUILT, FIELD(tcp_write_timeout_ns), 0,
+     WRITE_TIMEOUT_MAX_NS, .argument = "TIME", .default_value = "2s",
+     .meaning = "how long a client may take nothing of what waits for it; 0 for no limit",
+     .wrong = "is not a time from 0 to 24h" AS_DURATION},
+    {"verify-client-url-fail-open", FLAG_BOOL, BUILT, FIELD(verify_client_url_fail_open),
+     .default_value = "true",
+     .meaning = "let clients in while --verify-client-url does not answer"},
+
+    {"verify-clients", FLAG_BOOL, FIELD(verify_clients), .default_value = "false",
+     .meaning = "let in only clients that the local tailscaled knows", .without = OPEN_TO_ALL},
+    {"socket", FLAG_TEXT, FIELD(socket), .argument = "FILE", .default_value = "",
+     .meaning = "tailscaled's socket, for --verify-clients",
+     .without = "it matters only for --verify-clients"},
+    {"verify-client-url", FLAG_TEXT, FIELD(verify_client_url), .argument = "URL",
+     .default_value = "", .meaning = "ask this URL whom to let in", .without = OPEN_TO_ALL},
+    {"accept-connection-limit", FLAG_FLOAT, FIELD(accept_connection_limit), .argument = "NUMBER",
+     .default_value = "+Inf", .meaning = "new connections a second", .without = NO_LIMIT,
+     .wrong = "is not a number of connections a second; give one such as 50 or 0.5"},
+    {"accept-connection-burst", FLAG_INT64, FIELD(accept_connection_burst), 0, INT64_MAX,
+     .argument = "NUMBER", .default_value = "9223372036854775807", .default_note = "no limit",
+     .meaning = "new connections at once, above the limit",
+     .wrong = "is not a number of connections; give a whole number", .without = NO_LIMIT},
+    {"rate-config", FLAG_TEXT, FIELD(rate_config), .argument = "FILE", .default_value = "",
+     .meaning = "file with limits on what each client may send",
+     .without = "without it, no client is slowed down"},
+    {"mesh-psk-file", FLAG_TEXT, FIELD(mesh_psk_file), .argument = "FILE", .default_value = "",
+     .default_note = "/home/derp/keys/derp-mesh.key, or keys/derp-mesh.key at home, if there",
+     .meaning = "file with the key that the relays of a region share", .without = NO_MESH},
+    {"mesh-with", FLAG_TEXT, FIELD(mesh_with), .argument = "HOSTS", .default_value = "",
+     .meaning = "relays of the same region: host or host/address to dial, separated by commas",
+     .without = NO_MESH},
+    {"secrets-url", FLAG_TEXT, FIELD(secrets_url), .argument = "URL", .default_value = "",
+     .meaning = "setec server that has the mesh key", .without = NO_MESH},
+    {"secrets-path-prefix", FLAG_TEXT, FIELD(secrets_path_prefix), .argument = "PREFIX",
+     .default_value = "prod/derp", .meaning = "where the mesh key is on the setec server",
+     .without = "it matters only for --secrets-url"},
+    {"secrets-cache-dir", FLAG_TEXT, FIELD(secrets_cache_dir), .argument = "FOLDER",
+     .default_value = "", .default_note = ".cache/derper-secrets at home",
+     .meaning = "copies of what the setec server said",
+     .without = "it matters only for --secrets-url"},
+    {"bootstrap-dns-names", FLAG_TEXT, FIELD(bootstrap_dns_names), .argument = "NAMES",
+     .default_value = "", .meaning = "names that /bootstrap-dns resolves, separated by commas",
+     .without = NO_BOOTSTRAP},
+    {"unpublished-bootstrap-dns-names", FLAG_TEXT, FIELD(unpublished_bootstrap_dns_names),
+     .argument = "NAMES", .default_value = "",
+     .meaning = "names that /bootstrap-dns resolves only when asked for", .without = NO_BOOTSTRAP},
+    {"acme-email", FLAG_TEXT, FIELD(acme_email), .argument = "ADDRESS", .default_value = "",
+     .meaning = "contact of the account at the certificate authority", .without = NO_ACME},
+    {"acme-eab-kid", FLAG_TEXT, FIELD(acme_eab_kid), .argument = "ID", .default_value = "",
+     .meaning = "key id that binds the account, for --certmode=gcp", .without = NO_ACME},
+    {"acme-eab-key", FLAG_TEXT, FIELD(acme_eab_key), .argument = "KEY", .default_value = "",
+     .meaning = "key that binds the account, in base64, for --certmode=gcp", .without = NO_ACME},
+    {"acme-ip-certs", FLAG_BOOL, FIELD(acme_ip_certs), .default_value = "false",
+     .meaning = "fetch certificates for the relay's IP addresses",
+     .without = "an IP address as --hostname with --certmode=manual has a self-signed one"},
+    {"ace", FLAG_BOOL, FIELD(ace), .default_value = "false",
+     .meaning = "proxy CONNECT requests to Tailscale's servers",
+     .without = "without it, CONNECT is refused"},
+
+    {"check", FLAG_BOOL, OURS, FIELD(check), .default_value = "false",
+     .meaning = "check flags, key and certificate, say what is wrong, and exit"},
+    {"tls", FLAG_TEXT, OURS, FIELD(tls), .argument = "auto|off", .default_value = "auto",
+     .accept = accept_tls,
+     .meaning = "off: plain HTTP on the address of -a, for a relay behind a proxy that does TLS"},
+    {"workers", FLAG_INT, OURS, FIELD(workers), 0, OPTIONS_WORKERS_MAX, .argument = "NUMBER",
+     .default_value = "0", .meaning = "threads that relay; 0 for one for each CPU it may use",
+     .wrong = "is not a number of threads; give one from 1 to 1024, or 0 for one for each CPU"},
+    {"stun-any", FLAG_BOOL, OURS, FIELD(stun_any), .default_value = "false",
+     .meaning = "answer STUN requests of any program, not only of Tailscale's clients"},
+    {"debug", FLAG_BOOL, OURS, FIELD(debug), .default_value = "false",
+     .meaning = "log more, such as every connection that ends as expected"},
+};
+
+const size_t flag_count = sizeof flags / sizeof flags[0];
+_Static_assert(sizeof flags / sizeof flags[0] <= FLAGS_MAX, "FLAGS_MAX");
+
+const struct flag *flag_find(const char *name, size_t len)
+{
+    for (size_t i = 0; i < flag_count; i++)
+        if (strlen(flags[i].name) == len && memcmp(flags[i].name, name, len) == 0)
+            return &flags[i];
+    return NULL;
+}
+
+// How many letters must be added, left out or replaced to make one word of the other.
+static size_t edit_distance(const char *a, size_t a_len, const char *b, size_t b_len)
+{
+    size_t row[FLAG_LABEL_BYTES];
+
+    assert(b_len < FLAG_LABEL_BYTES);
+    for (size_t j = 0; j <= b_len; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= a_len; i++) {
+        size_t diagonal = row[0];
+
+        row[0] = i;
+        for (size_t j = 1; j <= b_len; j++) {
+            const size_t above = row[j];
+            size_t best = diagonal + (a[i - 1] != b[j - 1]);
+
+            if (above + 1 < best)
+                best = above + 1;
+            if (row[j - 1] + 1 < best)
+                best = row[j - 1] + 1;
+            row[j] = best;
+            diagonal = above;
+        }
+    }
+    return row[b_len];
+}
+
+const struct flag *flag_nearest(const char *name, size_t len)
+{
+    const struct flag *nearest = NULL;
+    size_t least = 3;
+
+    if (len < 3 || len >= FLAG_LABEL_BYTES)
+        return NULL;
+    for (size_t i = 0; i < flag_count; i++) {
+        const char *candidate = flags[i].name;
+        size_t distance = edit_distance(name, len, candidate, strlen(candidate));
+
+        if (strncmp(candidate, name, len) == 0)
+            distance = 1; // the flag's name was cut short
+        if (distance < least) {
+            least = distance;
+            nearest = &flags[i];
+        }
+    }
+    return nearest;
+}
+
+const char *flag_label(const struct flag *flag, char out[static FLAG_LABEL_BYTES])
+{
+    snprintf(out, FLAG_LABEL_BYTES, "%s%s", flag->name[1] == '\0' ? "-" : "--", flag->name);
+    return out;
+}
+
+static bool within(const struct flag *flag, int64_t value)
+{
+    return value >= flag->min && value <= flag->max;
+}
+
+// Parses by kind; false for a bad value.
+static bool set_number(const struct flag *flag, void *field, const char *value)
+{
+    int64_t number;
+    double real;
+
+    switch (flag->kind) {
+    case FLAG_BOOL:
+        return go_bool_parse(value, field);
+    case FLAG_FLOAT:
+        if (!go_float_parse(value, &real) || real < 0)
+            return false;
+        *(double *)field = real;
+        return true;
+    case FLAG_DURATION:
+        if (!duration_parse(value, &number) || !within(flag, number))
+            return false;
+        *(int64_t *)field = number;
+        return true;
+    default:
+        if (!go_int_parse(value, &number) || !within(flag, number))
+            return false;
+        if (flag->kind == FLAG_INT)
+            *(int *)field = (int)number;
+        else
+            *(int64_t *)field = number;
+        return true;
+    }
+}
+
+bool flag_set(const struct flag *flag, struct options *options, const char *value, char *error,
+              size_t size)
+{
+    char label[FLAG_LABEL_BYTES], quoted[FLAG_VALUE_BYTES], why[ACCEPT_WHY_BYTES] = "";
+    void *field = (char *)options + flag->offset;
+
+    if (flag->kind == FLAG_TEXT) {
+        if (!flag->accept || flag->accept(options, value, why, sizeof why)) {
+            *(const char **)field = value;
+            return true;
+        }
+    } else if (set_number(flag, field, value)) {
+        return true;
+    } else if (flag->kind == FLAG_BOOL) {
+        snprintf(why, sizeof why, "is neither true nor false; give --%s=true or --%s=false",
+                 flag->name, flag->name);
+    }
+    snprintf(error, size, "%s: \"%s\" %s.", flag_label(flag, label),
+             text_escape(quoted, sizeof quoted, value, strlen(value)),
+             why[0] != '\0' ? why : flag->wrong);
+    return false;
+}
+
+bool flag_equal(const struct flag *flag, const struct options *a, const struct options *b)
+{
+    const void *x = (const char *)a + flag->offset, *y = (const char *)b + flag->offset;
+
+    switch (flag->kind) {
+    case FLAG_BOOL:
+        return *(const bool *)x == *(const bool *)y;
+    case FLAG_INT:
+        return *(const int *)x == *(const int *)y;
+    case FLAG_FLOAT:
+        return memcmp(x, y, sizeof(double)) == 0;
+    case FLAG_TEXT:
+        return strcmp(*(const char *const *)x, *(const char *const *)y) == 0;
+    default:
+        return *(const int64_t *)x == *(const int64_t *)y;
+    }
+}
+
+void flags_set_defaults(struct options *options)
+{
+    for (size_t i = 0; i < flag_count; i++) {
+        char error[OPTIONS_ERROR_BYTES];
+        const bool valid =
+            flag_set(&flags[i], options, flags[i].default_value, error, sizeof error);
+
+        assert(valid);
+        (void)valid;
+    }
+}
+
+static void print_flag(FILE *out, const struct flag *flag)
+{
+    char label[FLAG_LABEL_BYTES];
+    const char *value = flag->default_note ? flag->default_note : flag->default_value;
+
+    fprintf(out, "  %s%s%s%s\n      %s", flag_label(flag, label), flag->argument ? " " : "",
+            flag->argument ? flag->argument : "", flag->built ? "" : "  [not built yet]",
+            flag->meaning);
+    if (value[0] != '\0' && strcmp(value, "false") != 0)
+        fprintf(out, " (default %s)", value);
+    fputc('\n', out);
+}
+
+static void print_flags(FILE *out, bool ours, bool built)
+{
+    for (size_t i = 0; i < flag_count; i++)
+        if (flags[i].ours == ours && flags[i].built == built)
+            print_flag(out, &flags[i]);
+}
+
+void options_print_help(FILE *out)
+{
+    fputs(
+        "derper is a DERP relay and STUN server for clients of Tailscale and Headscale.\n"
+        "\n"
+        "Usage: derper [flags]\n"
+        "\n"
+        "Flags are written -name value, --name value or --name=value; those without a word behind\n"
+        "their name are true or false: --stun=false. Times are written 15s, 1m30s, 500ms.\n"
+        "\n"
+        "Flags of Tailscale's derper:\n",
+        out);
+    print_flags(out, false, true);
+    fputs(
+        "\nFlags of Tailscale's derper that stop the start when set, as they are not built yet:\n",
+        out);
+    print_flags(out, false, false);
+    fputs("\nFlags of this derper:\n", out);
+    print_flags(out, true, true);
+    fputs("\nEnvironment:\n"
+          "  TS_ALLOW_DEBUG_IP        one more address that may see /debug/\n"
+          "  TS_DEBUG_TRUSTED_CIDRS   address ranges that may see /debug/, separated by commas\n"
+          "  TS_DEBUG_KEY_PATH        file with a word that opens /debug/?debugkey=WORD\n"
+          "  TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH\n"
+          "                           packets that may wait for one client\n",
+          out);
+}
