@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Intrusive doubly linked ring. A node that is in no ring points to itself, so unlinking twice is harmless.
+// Intrusive doubly linked ring. A node that is in no ring points to itself, so unlinking twice is
+// harmless.
 #ifndef DERPER_BASE_LIST_H
 #define DERPER_BASE_LIST_H
 
@@ -39,16 +40,23 @@ static inline void list_append(struct list *head, struct list *node)
     head->prev = node;
 }
 
-// Moves all nodes of `from` to the end of the empty ring `to`.
+// Moves all nodes of `from` to the end of the ring `to`, in their order.
+static inline void list_append_all(struct list *to, struct list *from)
+{
+    if (list_empty(from))
+        return;
+    from->next->prev = to->prev;
+    to->prev->next = from->next;
+    from->prev->next = to;
+    to->prev = from->prev;
+    list_init(from);
+}
+
+// Makes `to` a ring of all nodes of `from`, which is then empty.
 static inline void list_take(struct list *to, struct list *from)
 {
     list_init(to);
-    if (list_empty(from))
-        return;
-    *to = *from;
-    to->prev->next = to;
-    to->next->prev = to;
-    list_init(from);
+    list_append_all(to, from);
 }
 
 #endif

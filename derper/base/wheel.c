@@ -19,7 +19,7 @@ void wheel_timer_init(struct wheel_timer *timer, wheel_cb on_time)
 void wheel_arm(struct wheel *wheel, struct wheel_timer *timer, uint64_t deadline_ms)
 {
     const uint64_t after_ms = deadline_ms > wheel->start_ms ? deadline_ms - wheel->start_ms : 0;
-    uint64_t tick = (after_ms + WHEEL_TICK_MS - 1) / WHEEL_TICK_MS;
+    uint64_t tick = after_ms / WHEEL_TICK_MS + (after_ms % WHEEL_TICK_MS != 0);
 
     wheel_disarm(wheel, timer);
     if (tick <= wheel->tick)
@@ -38,23 +38,32 @@ void wheel_disarm(struct wheel *wheel, struct wheel_timer *timer)
     wheel->armed--;
 }
 
-void wheel_run(struct wheel *wheel, uint64_t now_ms)
+// Moves the wheel on to tick `last` and what is due by then into `due`, oldest slot first.
+static void collect(struct wheel *wheel, uint64_t last, struct list *due)
 {
-    const uint64_t last = now_ms > wheel->start_ms ? (now_ms - wheel->start_ms) / WHEEL_TICK_MS : 0;
-
     // A process that was stopped for long has every slot due once, not once a missed tick.
     if (last > wheel->tick + WHEEL_SLOTS)
         wheel->tick = last - WHEEL_SLOTS;
     while (wheel->tick < last) {
-        struct list due;
-
         wheel->tick++;
-        list_take(&due, &wheel->slots[wheel->tick % WHEEL_SLOTS]);
-        while (!list_empty(&due)) {
-            struct wheel_timer *timer = list_entry(due.next, struct wheel_timer, node);
+        list_append_all(due, &wheel->slots[wheel->tick % WHEEL_SLOTS]);
+    }
+}
 
-            wheel_disarm(wheel, timer);
-            timer->on_time(timer);
-        }
+void wheel_run(struct wheel *wheel, uint64_t now_ms)
+{
+    const uint64_t last = now_ms > wheel->start_ms ? (now_ms - wheel->start_ms) / WHEEL_TICK_MS : 0;
+    struct list due;
+
+    // The wheel stands at now before the first callback runs, so that what one arms again counts
+    // from now: it is neither clipped to the horizon of a tick long past nor due once more in this
+    // run.
+    list_init(&due);
+    collect(wheel, last, &due);
+    while (!list_empty(&due)) {
+        struct wheel_timer *timer = list_entry(due.next, struct wheel_timer, node);
+
+        wheel_disarm(wheel, timer);
+        timer->on_time(timer);
     }
 }

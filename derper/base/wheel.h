@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Timer wheel: many coarse deadlines for the cost of one system timer. Granularity WHEEL_TICK_MS, horizon
-// WHEEL_SLOTS ticks; a later deadline is clipped to the horizon, and its owner, when called, looks at its own
-// clock and arms again. One thread.
+// Timer wheel: many coarse deadlines for the cost of one system timer. Granularity WHEEL_TICK_MS,
+// horizon WHEEL_SLOTS - 1 ticks from the last run; a later deadline is clipped to the horizon, and
+// its owner, when called, looks at its own clock and arms again. One thread.
 #ifndef DERPER_BASE_WHEEL_H
 #define DERPER_BASE_WHEEL_H
 
@@ -14,8 +14,8 @@
 #define WHEEL_SLOTS 1024 // 102 s
 
 struct wheel_timer;
-// The deadline has passed (never early, at most one tick late). The timer is out of the wheel; the callback may
-// arm it again, disarm others, or free its owner.
+// The deadline has passed (never early, at most one tick late). The timer is out of the wheel; the
+// callback may arm it again, disarm others, or free its owner.
 typedef void (*wheel_cb)(struct wheel_timer *timer);
 
 // Embedded in its owner.
@@ -41,7 +41,8 @@ void wheel_arm(struct wheel *wheel, struct wheel_timer *timer, uint64_t deadline
 // Harmless when not armed.
 void wheel_disarm(struct wheel *wheel, struct wheel_timer *timer);
 
-// Runs every timer whose deadline is at or before `now_ms`.
+// Runs every timer whose tick, the first one at or after its deadline, is at or before `now_ms`:
+// each once, also when its callback arms it again for a time that has passed.
 void wheel_run(struct wheel *wheel, uint64_t now_ms);
 
 #endif
