@@ -26,32 +26,30 @@ static size_t put_time(char *line, size_t size)
     return strftime(line, size, "%Y/%m/%d %H:%M:%S ", &t);
 }
 
-static void write_line(const char *prefix, const char *suffix, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static void write_line(const char *prefix, const char *suffix,
+                                                             const char *format, va_list args)
 {
     char line[LOG_LINE_MAX_BYTES];
+    const size_t room = sizeof line - strlen(suffix) - 1; // the text is cut, never the suffix
     size_t n = put_time(line, sizeof line);
-    const size_t room = sizeof line - 1; // one for the newline
 
     n += (size_t)snprintf(line + n, room - n, "%s", prefix);
     n += (size_t)vsnprintf(line + n, room - n, format, args);
     if (n >= room)
         n = room - 1;
-    n += (size_t)snprintf(line + n, room - n, "%s", suffix);
-    if (n >= room)
-        n = room - 1;
-    line[n++] = '\n';
+    n += (size_t)snprintf(line + n, sizeof line - n, "%s\n", suffix);
     while (write(STDERR_FILENO, line, n) < 0 && errno == EINTR)
         ;
 }
 
-#define WRITE_LINE(level, prefix, suffix)                                                          \
-    do {                                                                                           \
-        va_list args;                                                                              \
-        if ((level) < least)                                                                       \
-            return;                                                                                \
-        va_start(args, format);                                                                    \
-        write_line(prefix, suffix, format, args);                                                  \
-        va_end(args);                                                                              \
+#define WRITE_LINE(level, prefix, suffix)         \
+    do {                                          \
+        va_list args;                             \
+        if ((level) < least)                      \
+            return;                               \
+        va_start(args, format);                   \
+        write_line(prefix, suffix, format, args); \
+        va_end(args);                             \
     } while (0)
 
 void log_debug(const char *format, ...)
