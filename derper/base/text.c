@@ -11,14 +11,17 @@
 const char *text_escape(char *out, size_t size, const char *in, size_t len)
 {
     size_t n = 0;
+    size_t cut = 0; // the last place so far where "..." fits
 
     assert(size >= 8);
     for (size_t i = 0; i < len; i++) {
         const unsigned char c = (unsigned char)in[i];
         const bool plain = c >= ' ' && c < 0x7f && c != '"' && c != '\\';
 
-        if (n + (plain ? 1 : ESCAPED_CHARS) + (i + 1 < len ? 3 : 0) >= size) {
-            memcpy(out + n, "...", 4);
+        if (n + sizeof "..." <= size)
+            cut = n;
+        if (n + (plain ? 1 : ESCAPED_CHARS) >= size) {
+            memcpy(out + cut, "...", sizeof "...");
             return out;
         }
         if (plain)
