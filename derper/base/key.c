@@ -40,17 +40,17 @@ void key_pair_wipe(struct key_pair *pair)
 
 bool key_from_hex(struct key *out, const char *text, size_t len)
 {
-    uint8_t bytes[KEY_BYTES];
+    struct key key;
     size_t n;
-    const char *end;
+    bool valid;
 
     if (len != KEY_HEX_CHARS)
         return false;
-    if (sodium_hex2bin(bytes, sizeof bytes, text, len, NULL, &n, &end) != 0 || n != KEY_BYTES ||
-        end != text + len)
-        return false;
-    memcpy(out->bytes, bytes, KEY_BYTES);
-    return true;
+    valid = sodium_hex2bin(key.bytes, KEY_BYTES, text, len, NULL, &n, NULL) == 0 && n == KEY_BYTES;
+    if (valid)
+        *out = key;
+    sodium_memzero(&key, sizeof key); // private and mesh keys pass through here
+    return valid;
 }
 
 void key_to_hex(const struct key *key, char out[static KEY_HEX_CHARS + 1])

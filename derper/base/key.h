@@ -33,7 +33,8 @@ bool key_is_zero(const struct key *key);
 // A fresh pair from the system's random source.
 void key_pair_generate(struct key_pair *pair);
 
-// Clamps `private` as Curve25519 wants it and derives the public half. False for an all-zero private key.
+// Clamps `private` as Curve25519 wants it and derives the public half. False for an all-zero
+// private key.
 bool key_pair_from_private(struct key_pair *pair, const struct key *private);
 
 void key_pair_wipe(struct key_pair *pair);
