@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// A number that one thread changes and any thread may read: plain loads and stores, so that counting on the
-// path of a packet costs no locked instruction.
+// A number that one thread changes and any thread may read: plain loads and stores, so that
+// counting on the path of a packet costs no locked instruction.
 #ifndef DERPER_BASE_COUNTER_H
 #define DERPER_BASE_COUNTER_H
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Hash table from a 32-byte key to a pointer. Keyed SipHash, as strangers choose the keys. Open addressing with
-// linear probing and backward-shift deletion: no tombstones, so it does not degrade with churn.
+// Hash table from a 32-byte key to a pointer. Keyed SipHash, as strangers choose the keys. Open
+// addressing with linear probing and backward-shift deletion: no tombstones, so it does not degrade
+// with churn.
 #ifndef DERPER_BASE_TABLE_H
 #define DERPER_BASE_TABLE_H
 
@@ -10,8 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Each value's key is found inside the value, `key_offset` bytes from its start, and must not change while the
-// value is in the table. Values are the caller's.
+// Each value's key is found inside the value, `key_offset` bytes from its start, and must not
+// change while the value is in the table. Values are the caller's.
 struct table {
     void **slots;
     size_t capacity; // power of two, or 0 before the first insertion
