@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Tells discovery messages from WireGuard packets, by their unencrypted envelope (wire page, section 2).
+// Tells discovery messages from WireGuard packets, by their unencrypted envelope (wire page,
+// section 2).
 #ifndef DERPER_PROTO_DISCO_H
 #define DERPER_PROTO_DISCO_H
 

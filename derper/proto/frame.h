@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// DERP frames on the wire: type (1 byte), payload length (4 bytes, big endian, without these 5), payload.
-// Pure codec: no I/O, no allocation, no state. Wire page, section 2.
+// DERP frames on the wire: type (1 byte), payload length (4 bytes, big endian, without these 5),
+// payload. Pure codec: no I/O, no allocation, no state. Wire page, section 2.
 #ifndef DERPER_PROTO_FRAME_H
 #define DERPER_PROTO_FRAME_H
 
@@ -57,14 +57,15 @@ struct frame_header {
     uint32_t payload_bytes;
 };
 
-// Reads the header at the start of `buf`. False when fewer than FRAME_HEADER_BYTES are there yet. Whether type
-// and length are acceptable depends on the connection's state: that is the caller's question.
+// Reads the header at the start of `buf`. False when fewer than FRAME_HEADER_BYTES are there yet.
+// Whether type and length are acceptable depends on the connection's state: that is the caller's
+// question.
 bool frame_parse_header(const uint8_t *buf, size_t len, struct frame_header *out);
 
 void frame_put_header(uint8_t out[static FRAME_HEADER_BYTES], uint8_t type, uint32_t payload_bytes);
 
-// Turns a whole SendPacket frame into the RecvPacket frame that its destination gets: same bytes, other type and
-// key.
+// Turns a whole SendPacket frame into the RecvPacket frame that its destination gets: same bytes,
+// other type and key.
 void frame_send_to_recv(uint8_t *frame, const struct key *source);
 
 // Each writes a whole frame of the size in its signature.

@@ -11,7 +11,7 @@ const char *login_result_name(enum login_result result)
 {
     static const char *const names[] = {
         [LOGIN_OK] = "ok",
-        [LOGIN_TOO_SHORT] = "client_info_too_short",
+        [LOGIN_BAD_LENGTH] = "client_info_bad_length",
         [LOGIN_ZERO_KEY] = "zero_key",
         [LOGIN_BOX_NOT_OPENED] = "box_not_opened",
         [LOGIN_BAD_JSON] = "bad_json",
@@ -79,16 +79,16 @@ enum login_result login_open_client_info(const struct key_pair *server, const ui
                                          uint8_t shared[static KEY_BYTES])
 {
     uint8_t json[FRAME_CLIENT_INFO_MAX_BYTES];
-    const uint8_t *nonce = payload + KEY_BYTES;
-    const uint8_t *box = nonce + LOGIN_NONCE_BYTES;
 
     if (len < LOGIN_CLIENT_INFO_MIN_BYTES + crypto_box_MACBYTES ||
         len > FRAME_CLIENT_INFO_MAX_BYTES)
-        return LOGIN_TOO_SHORT;
+        return LOGIN_BAD_LENGTH;
     memcpy(out->key.bytes, payload, KEY_BYTES);
     if (key_is_zero(&out->key))
         return LOGIN_ZERO_KEY;
 
+    const uint8_t *nonce = payload + KEY_BYTES;
+    const uint8_t *box = nonce + LOGIN_NONCE_BYTES;
     const size_t box_len = len - LOGIN_CLIENT_INFO_MIN_BYTES;
 
     if (crypto_box_beforenm(shared, out->key.bytes, server->private.bytes) != 0 ||

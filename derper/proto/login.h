@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The two boxes of a login: ClientInfo, which the server opens, and ServerInfo, which it seals. NaCl crypto_box
-// (X25519, XSalsa20, Poly1305), nonce in front. Wire page, section 2, "Login".
+// The two boxes of a login: ClientInfo, which the server opens, and ServerInfo, which it seals.
+// NaCl crypto_box (X25519, XSalsa20, Poly1305), nonce in front. Wire page, section 2, "Login".
 #ifndef DERPER_PROTO_LOGIN_H
 #define DERPER_PROTO_LOGIN_H
 
@@ -32,7 +32,7 @@ struct server_limits {
 
 enum login_result {
     LOGIN_OK,
-    LOGIN_TOO_SHORT,
+    LOGIN_BAD_LENGTH,
     LOGIN_ZERO_KEY,
     LOGIN_BOX_NOT_OPENED,
     LOGIN_BAD_JSON,
@@ -42,8 +42,8 @@ enum login_result {
 // A few words for log lines and counters, with underscores for spaces.
 const char *login_result_name(enum login_result result);
 
-// Opens the payload of a ClientInfo frame (at most FRAME_CLIENT_INFO_MAX_BYTES). `shared` receives the box's
-// shared key, good for login_put_server_info; the caller wipes it.
+// Opens the payload of a ClientInfo frame (at most FRAME_CLIENT_INFO_MAX_BYTES). `shared` receives
+// the box's shared key, good for login_put_server_info; the caller wipes it.
 enum login_result login_open_client_info(const struct key_pair *server, const uint8_t *payload,
                                          size_t len, struct client_info *out,
                                          uint8_t shared[static KEY_BYTES]);
