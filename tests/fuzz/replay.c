@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Runs a fuzz target over files and folders of files named on the command line, as an ordinary test.
+// Runs a fuzz target over files and folders of files named on the command line, as an ordinary
+// test.
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
