@@ -250,7 +250,7 @@ static bool sync_folder(const char *folder)
     bool synced;
 
     if (fd < 0)
-        return false;
+        return errno == EACCES; // may be written, not read: nothing to be done
     // Some file systems cannot sync folders, and say so by EINVAL.
     synced = fsync(fd) == 0 || errno == EINVAL;
     close(fd);

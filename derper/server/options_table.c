@@ -42,17 +42,16 @@ const struct flag flags[] = {
      .meaning = "relay for clients; without it, only STUN and the pages are served"},
     {"c", FLAG_TEXT, BUILT, FIELD(config_path), .argument = "FILE", .default_value = "",
      .default_note = "for root /var/lib/derper/derper.key",
-     .meaning = "file with the relay's private key; made when it is not there"},
+     .meaning = "file with the relay's key; made if not there"},
     {"certmode", FLAG_TEXT, BUILT, FIELD(cert_mode_name), .argument = "MODE",
      .default_value = "letsencrypt", .accept = accept_cert_mode,
-     .meaning = "where the certificate comes from: manual (files in --certdir); letsencrypt and "
-                "gcp are not built yet"},
+     .meaning = "manual: files in --certdir; letsencrypt and gcp are not built yet"},
     {"certdir", FLAG_TEXT, BUILT, FIELD(cert_dir_given), .argument = "FOLDER", .default_value = "",
      .default_note = "tailscale/derper-certs in the user's cache folder",
      .meaning = "folder with HOSTNAME.crt and HOSTNAME.key"},
     {"hostname", FLAG_TEXT, BUILT, FIELD(hostname), .argument = "NAME",
      .default_value = "derp.tailscale.com", .accept = accept_hostname,
-     .meaning = "name that the certificate is for; an IP address gets a self-signed certificate"},
+     .meaning = "name that the certificate is for; an IP address gets a self-signed one"},
     {"home", FLAG_TEXT, BUILT, FIELD(home), .argument = "PAGE", .default_value = "",
      .accept = accept_home,
      .meaning = "what / shows: nothing given for a short page, blank, or a URL to redirect to"},
@@ -94,7 +93,7 @@ const struct flag flags[] = {
      .meaning = "file with limits on what each client may send",
      .without = "without it, no client is slowed down"},
     {"mesh-psk-file", FLAG_TEXT, FIELD(mesh_psk_file), .argument = "FILE", .default_value = "",
-     .default_note = "/home/derp/keys/derp-mesh.key, or keys/derp-mesh.key at home, if there",
+     .default_note = "keys/derp-mesh.key at home, if there",
      .meaning = "file with the key that the relays of a region share", .without = NO_MESH},
     {"mesh-with", FLAG_TEXT, FIELD(mesh_with), .argument = "HOSTS", .default_value = "",
      .meaning = "relays of the same region: host or host/address to dial, separated by commas",
@@ -182,7 +181,8 @@ static size_t edit_distance(const char *a, size_t a_len, const char *b, size_t b
 const struct flag *flag_nearest(const char *name, size_t len)
 {
     const struct flag *nearest = NULL;
-    size_t least = 3;
+    const size_t most = len < 6 ? 1 : 2; // short words resemble too many
+    size_t least = most + 1;
 
     if (len < 3 || len >= FLAG_LABEL_BYTES)
         return NULL;
@@ -190,8 +190,8 @@ const struct flag *flag_nearest(const char *name, size_t len)
         const char *candidate = flags[i].name;
         size_t distance = edit_distance(name, len, candidate, strlen(candidate));
 
-        if (strncmp(candidate, name, len) == 0)
-            distance = 1; // the flag's name was cut short
+        if (distance > most && strncmp(candidate, name, len) == 0)
+            distance = most; // the flag's name was cut short
         if (distance < least) {
             least = distance;
             nearest = &flags[i];
@@ -299,9 +299,8 @@ static void print_flag(FILE *out, const struct flag *flag)
     char label[FLAG_LABEL_BYTES];
     const char *value = flag->default_note ? flag->default_note : flag->default_value;
 
-    fprintf(out, "  %s%s%s%s\n      %s", flag_label(flag, label), flag->argument ? " " : "",
-            flag->argument ? flag->argument : "", flag->built ? "" : "  [not built yet]",
-            flag->meaning);
+    fprintf(out, "  %s%s%s\n      %s", flag_label(flag, label), flag->argument ? " " : "",
+            flag->argument ? flag->argument : "", flag->meaning);
     if (value[0] != '\0' && strcmp(value, "false") != 0)
         fprintf(out, " (default %s)", value);
     fputc('\n', out);
