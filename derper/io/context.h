@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// What all streams of one loop share: the large buffers, so that no stream owns one, the timer
+// wheel and the counters of this room. One a worker; only its thread touches it, others may read
+// the counters.
+#ifndef DERPER_IO_CONTEXT_H
+#define DERPER_IO_CONTEXT_H
+
+#include "base/counter.h"
+#include "base/wheel.h"
+
+#include <openssl/bio.h>
+#include <openssl/ssl.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#define IO_READ_BYTES (256 * 1024)  // one read from a socket
+#define IO_PLAIN_BYTES (256 * 1024) // opened records handed to the owner at once
+// One write: at most IO_WRITE_PLAIN_BYTES of plaintext go into it, and records add 29 bytes at most
+// for each piece and each 16 KiB.
+#define IO_WRITE_PLAIN_BYTES (128 * 1024)
+#define IO_WRITE_BYTES (192 * 1024)
+
+// Why a TLS handshake or record failed, as far as an operator can do something about it.
+enum tls_failure {
+    TLS_FAILURE_NOT_TLS,      // plain HTTP or noise on the TLS port
+    TLS_FAILURE_VERSION,      // no protocol version in common
+    TLS_FAILURE_CIPHER,       // no cipher suite, group or signature in common
+    TLS_FAILURE_SNI,          // another host name was asked for, or none
+    TLS_FAILURE_ALPN,         // http/1.1 was not among the offers
+    TLS_FAILURE_CLIENT_ALERT, // the client refused, most often our certificate
+    TLS_FAILURE_CLOSED,       // the client went away
+    TLS_FAILURE_TIMEOUT,
+    TLS_FAILURE_OTHER,
+    TLS_FAILURES
+};
+
+const char *tls_failure_name(enum tls_failure failure);
+
+struct io_counters {
+    struct counter accepted;
+    struct counter accept_failures;
+    struct counter accept_pauses; // no descriptor was free
+    struct counter streams;       // gauge
+    struct counter tls12_handshakes;
+    struct counter tls13_handshakes;
+    struct counter tls12_active; // gauge
+    struct counter tls13_active; // gauge
+    struct counter tls_failures[TLS_FAILURES];
+    struct counter http_requests;
+    struct counter http_bad_requests;
+};
+
+// How many connections the process may hold, below its descriptor limit; shared by all loops.
+struct io_budget {
+    atomic_int used;
+    int limit;
+};
+
+struct io_context {
+    uv_loop_t *loop;
+    struct io_budget *budget;
+    struct wheel wheel; // run by the owner of the loop
+    SSL_CTX *tls;       // for new connections; NULL while this loop serves no TLS
+    BIO *bio;           // shared by every SSL object of this loop, reads `in`, appends to `out`
+    const uint8_t *in;  // received bytes that BIO reads may still take
+    size_t in_len;
+    size_t out_len;
+    struct list http_conns; // io/http.c's
+    uint8_t *read_buffer;
+    uint8_t *plain_buffer;
+    uint8_t *out;
+    struct io_counters counters;
+};
+
+// `loop` and `budget` must outlive the context.
+void io_context_init(struct io_context *io, uv_loop_t *loop, struct io_budget *budget);
+
+// All streams must be closed.
+void io_context_deinit(struct io_context *io);
+
+// Arms `timer` on the wheel, `after_ms` from now.
+void io_context_arm(struct io_context *io, struct wheel_timer *timer, uint64_t after_ms);
+
+// New connections use `tls` (one reference is taken); existing ones keep what they have.
+void io_context_set_tls(struct io_context *io, SSL_CTX *tls);
+
+#endif

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Record engines: what stands between a socket and plaintext. stream.c calls these; nobody else
+// does.
+#ifndef DERPER_IO_ENGINE_H
+#define DERPER_IO_ENGINE_H
+
+#include "io/stream.h"
+
+// What a stream keeps while the socket has not taken all of a write.
+struct unsent {
+    uv_write_t request;
+    struct stream *stream;
+    size_t len;
+    uint8_t data[];
+};
+
+struct engine {
+    const char *name;
+    // 0, or -1 when no state could be had.
+    int (*start)(struct stream *stream);
+    // Bytes from the socket, in the worker's read buffer, writable. Calls stream_deliver for what
+    // they open to. False: the stream is closed or has told its owner of its end.
+    bool (*receive)(struct stream *stream, uint8_t *data, size_t len);
+    // Appends sealed bytes to the context's `out`. False when the engine has failed.
+    bool (*seal)(struct stream *stream, const uint8_t *data, size_t len);
+    // Appends the goodbye of the protocol, if it has one, to `out`.
+    void (*goodbye)(struct stream *stream);
+    // Frees the state. Once.
+    void (*stop)(struct stream *stream);
+};
+
+extern const struct engine engine_plain;
+extern const struct engine engine_openssl;
+
+// For engines. Sends what stands in the context's `out`; 0 or a negative libuv error.
+int stream_flush_out(struct stream *stream);
+
+// For engines. Hands plaintext to the owner; false when the stream was closed meanwhile.
+bool stream_deliver(struct stream *stream, uint8_t *data, size_t len);
+
+// For engines. Tells the owner of the end. Always false, to be returned by `receive`.
+bool stream_fail(struct stream *stream, enum stream_end why);
+
+// The BIO that the streams of `io` share; NULL when memory is exhausted.
+BIO *engine_openssl_bio_new(struct io_context *io);
+
+#endif

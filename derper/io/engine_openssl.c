@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// TLS by an SSL object per stream. All SSL objects of a loop share one BIO: it reads from the bytes
+// that the stream in hand has just received and appends to the loop's write buffer, so OpenSSL
+// never sees a socket.
+#include "io/engine.h"
+
+#include "io/tls.h"
+
+#include <assert.h>
+#include <openssl/err.h>
+#include <string.h>
+
+#define RECORD_PLAIN_MAX_BYTES 16384 // RFC 8446, section 5.1
+
+static int bio_read(BIO *bio, char *data, size_t len, size_t *taken)
+{
+    struct io_context *io = BIO_get_data(bio);
+
+    BIO_clear_retry_flags(bio);
+    if (io->in_len == 0) {
+        BIO_set_retry_read(bio);
+        return 0;
+    }
+    *taken = len < io->in_len ? len : io->in_len;
+    memcpy(data, io->in, *taken);
+    io->in += *taken;
+    io->in_len -= *taken;
+    return 1;
+}
+
+static int bio_write(BIO *bio, const char *data, size_t len, size_t *taken)
+{
+    struct io_context *io = BIO_get_data(bio);
+
+    BIO_clear_retry_flags(bio);
+    if (len > IO_WRITE_BYTES - io->out_len)
+        return 0;
+    memcpy(io->out + io->out_len, data, len);
+    io->out_len += len;
+    *taken = len;
+    return 1;
+}
+
+static long bio_ctrl(BIO *bio, int command, long number, void *pointer)
+{
+    (void)bio, (void)number, (void)pointer;
+    return command == BIO_CTRL_FLUSH;
+}
+
+static BIO_METHOD *bio_method;
+
+static void make_bio_method(void)
+{
+    bio_method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "loop");
+    BIO_meth_set_read_ex(bio_method, bio_read);
+    BIO_meth_set_write_ex(bio_method, bio_write);
+    BIO_meth_set_ctrl(bio_method, bio_ctrl);
+}
+
+BIO *engine_openssl_bio_new(struct io_context *io)
+{
+    static uv_once_t once = UV_ONCE_INIT;
+
+    uv_once(&once, make_bio_method);
+
+    BIO *bio = BIO_new(bio_method);
+
+    if (bio) {
+        BIO_set_data(bio, io);
+        BIO_set_init(bio, 1);
+    }
+    return bio;
+}
+
+static int start(struct stream *stream)
+{
+    struct io_context *io = stream->io;
+
+    ERR_clear_error();
+    stream->ssl = io->tls ? SSL_new(io->tls) : NULL;
+    if (!stream->ssl)
+        return -1;
+    BIO_up_ref(io->bio);
+    SSL_set_bio(stream->ssl, io->bio, io->bio);
+    SSL_set_accept_state(stream->ssl);
+    return 0;
+}
+
+static void count_ready(struct stream *stream)
+{
+    struct io_counters *c = &stream->io->counters;
+
+    stream->ready = true;
+    stream->counted_tls13 = SSL_version(stream->ssl) == TLS1_3_VERSION;
+    counter_add(stream->counted_tls13 ? &c->tls13_handshakes : &c->tls12_handshakes, 1);
+    counter_add(stream->counted_tls13 ? &c->tls13_active : &c->tls12_active, 1);
+}
+
+// The alert that OpenSSL has put into `out` still goes to the peer.
+static bool fail(struct stream *stream, int ssl_error)
+{
+    const bool in_order = ssl_error == SSL_ERROR_ZERO_RETURN;
+
+    if (!in_order)
+        counter_add(&stream->io->counters.tls_failures[tls_failure_of()], 1);
+    ERR_clear_error();
+    if (stream->io->out_len > 0 && !stream_blocked(stream))
+        stream_flush_out(stream);
+    stream->io->out_len = 0;
+    return stream_fail(stream, in_order ? STREAM_END_EOF : STREAM_END_TLS);
+}
+
+// Sends what OpenSSL has to say by itself (handshake, answers to KeyUpdate). A blocked stream has
+// no place to put it in order: its peer neither reads nor stops asking, which no honest one does.
+static bool flush_answers(struct stream *stream)
+{
+    if (stream->io->out_len == 0)
+        return true;
+    if (!stream_blocked(stream) && stream_flush_out(stream) == 0)
+        return true;
+    stream->io->out_len = 0;
+    return stream_fail(stream, STREAM_END_RESET);
+}
+
+// 1 when complete, 0 when more bytes are needed, -1 when the stream is gone.
+static int shake_hands(struct stream *stream)
+{
+    const int result = SSL_do_handshake(stream->ssl);
+
+    if (result != 1) {
+        const int error = SSL_get_error(stream->ssl, result);
+
+        if (error != SSL_ERROR_WANT_READ) {
+            fail(stream, error);
+            return -1;
+        }
+    }
+    if (!flush_answers(stream))
+        return -1;
+    if (result != 1)
+        return 0;
+    count_ready(stream);
+    stream->callbacks->on_ready(stream);
+    return stream->state == STREAM_OPEN ? 1 : -1;
+}
+
+// Opens records into the plain buffer until it is full or no whole record is left. Returns the
+// bytes; `error` is an SSL_ERROR, SSL_ERROR_NONE when there may be more.
+static size_t open_records(struct stream *stream, int *error)
+{
+    uint8_t *plain = stream->io->plain_buffer;
+    size_t len = 0;
+
+    *error = SSL_ERROR_NONE;
+    while (len + RECORD_PLAIN_MAX_BYTES <= IO_PLAIN_BYTES) {
+        size_t n;
+        const int result = SSL_read_ex(stream->ssl, plain + len, RECORD_PLAIN_MAX_BYTES, &n);
+
+        if (result != 1) {
+            *error = SSL_get_error(stream->ssl, result);
+            break;
+        }
+        len += n;
+    }
+    return len;
+}
+
+static bool receive(struct stream *stream, uint8_t *data, size_t len)
+{
+    struct io_context *io = stream->io;
+    int error = SSL_ERROR_NONE;
+
+    assert(io->out_len == 0);
+    io->in = data;
+    io->in_len = len;
+    ERR_clear_error();
+    if (!stream->ready) {
+        const int done = shake_hands(stream);
+
+        if (done <= 0)
+            return done == 0;
+    }
+    while (error == SSL_ERROR_NONE) {
+        const size_t n = open_records(stream, &error);
+
+        if (error != SSL_ERROR_NONE && error != SSL_ERROR_WANT_READ) {
+            // What came before the fault is still the peer's word.
+            if (n > 0 && !stream_deliver(stream, io->plain_buffer, n))
+                return false;
+            return fail(stream, error);
+        }
+        if (!flush_answers(stream))
+            return false;
+        if (n > 0 && !stream_deliver(stream, io->plain_buffer, n))
+            return false;
+    }
+    return true;
+}
+
+static bool seal(struct stream *stream, const uint8_t *data, size_t len)
+{
+    struct io_context *io = stream->io;
+    const uint8_t *in = io->in;
+    const size_t in_len = io->in_len;
+    size_t n;
+    bool ok;
+
+    // Another stream's received bytes may be in hand: they are not this one's to read.
+    io->in_len = 0;
+    ERR_clear_error();
+    ok = SSL_write_ex(stream->ssl, data, len, &n) == 1 && n == len;
+    ERR_clear_error();
+    io->in = in;
+    io->in_len = in_len;
+    return ok;
+}
+
+static void goodbye(struct stream *stream)
+{
+    if (!stream->ready)
+        return;
+    ERR_clear_error();
+    SSL_shutdown(stream->ssl);
+    ERR_clear_error();
+}
+
+static void stop(struct stream *stream)
+{
+    struct io_counters *c = &stream->io->counters;
+
+    if (stream->ready)
+        counter_add(stream->counted_tls13 ? &c->tls13_active : &c->tls12_active, -1);
+    // Without this, freeing an SSL object that did not say goodbye drops its session, which costs a
+    // lock.
+    SSL_set_quiet_shutdown(stream->ssl, 1);
+    SSL_free(stream->ssl);
+    stream->ssl = NULL;
+    stream->ready = false;
+}
+
+const struct engine engine_openssl = {
+    .name = "openssl",
+    .start = start,
+    .receive = receive,
+    .seal = seal,
+    .goodbye = goodbye,
+    .stop = stop,
+};

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// One listening TCP socket of one loop. It accepts nothing while the process has no room for
+// connections: it then pauses for LISTENER_PAUSE_MS, counts and logs that, and asks again; what
+// waits stays in the kernel's backlog.
+#ifndef DERPER_IO_LISTENER_H
+#define DERPER_IO_LISTENER_H
+
+#include "io/context.h"
+
+#include <stdbool.h>
+#include <uv.h>
+
+#define LISTENER_BACKLOG 4096
+#define LISTENER_PAUSE_MS 1000
+
+struct listener;
+
+// A connection waits: the owner takes it with stream_accept.
+typedef void (*listener_connection_cb)(struct listener *listener);
+
+// LISTENING --no room--> PAUSED --timer--> LISTENING
+// LISTENING, PAUSED --listener_close--> CLOSING
+enum listener_state { LISTENER_LISTENING, LISTENER_PAUSED, LISTENER_CLOSING };
+
+// Embedded in its owner, which lives until the loop has closed its handles. Fields are the module's
+// own except `data`.
+struct listener {
+    uv_tcp_t socket;
+    uv_timer_t pause;
+    struct io_context *io;
+    enum listener_state state;
+    bool waiting; // a connection was announced and not yet taken
+    listener_connection_cb on_connection;
+    void *data;
+};
+
+// Listens on `fd`, a bound socket, which is the listener's from now on. 0 or a libuv error, after
+// which the listener still has to be closed.
+int listener_start(struct listener *listener, struct io_context *io, int fd,
+                   listener_connection_cb on_connection);
+
+// Idempotent.
+void listener_close(struct listener *listener);
+
+#endif

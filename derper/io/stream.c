@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "io/stream.h"
+
+#include "base/memory.h"
+#include "io/engine.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *stream_end_name(enum stream_end end)
+{
+    static const char *const names[] = {
+        [STREAM_END_EOF] = "closed by peer",
+        [STREAM_END_RESET] = "connection lost",
+        [STREAM_END_TLS] = "TLS failure",
+    };
+    return names[end];
+}
+
+bool stream_deliver(struct stream *stream, uint8_t *data, size_t len)
+{
+    return stream->callbacks->on_data(stream, data, len) && stream->state == STREAM_OPEN;
+}
+
+bool stream_fail(struct stream *stream, enum stream_end why)
+{
+    if (stream->state == STREAM_OPEN) {
+        uv_read_stop((uv_stream_t *)&stream->tcp);
+        stream->callbacks->on_end(stream, why);
+    }
+    return false;
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    struct stream *stream = handle->data;
+
+    (void)suggested;
+    *buf = uv_buf_init((char *)stream->io->read_buffer, IO_READ_BYTES);
+}
+
+static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buf)
+{
+    struct stream *stream = handle->data;
+
+    if (n > 0)
+        stream->engine->receive(stream, (uint8_t *)buf->base, (size_t)n);
+    else if (n < 0)
+        stream_fail(stream, n == UV_EOF ? STREAM_END_EOF : STREAM_END_RESET);
+}
+
+void stream_set_reading(struct stream *stream, bool on)
+{
+    if (on)
+        uv_read_start((uv_stream_t *)&stream->tcp, on_alloc, on_read);
+    else
+        uv_read_stop((uv_stream_t *)&stream->tcp);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct stream *stream = handle->data;
+
+    counter_add(&stream->io->counters.streams, -1);
+    atomic_fetch_sub_explicit(&stream->io->budget->used, 1, memory_order_relaxed);
+    free(stream);
+}
+
+struct stream *stream_accept(struct io_context *io, uv_stream_t *listening, bool tls,
+                             const struct stream_callbacks *callbacks, void *owner)
+{
+    struct stream *stream = memory_zeroed(sizeof *stream);
+
+    stream->io = io;
+    stream->engine = tls ? &engine_openssl : &engine_plain;
+    stream->callbacks = callbacks;
+    stream->owner = owner;
+    stream->tcp.data = stream;
+    counter_add(&io->counters.streams, 1);
+    atomic_fetch_add_explicit(&io->budget->used, 1, memory_order_relaxed);
+    uv_tcp_init(io->loop, &stream->tcp);
+    if (uv_accept(listening, (uv_stream_t *)&stream->tcp) != 0 ||
+        stream->engine->start(stream) != 0) {
+        counter_add(&io->counters.accept_failures, 1);
+        stream->state = STREAM_CLOSING;
+        uv_close((uv_handle_t *)&stream->tcp, on_closed);
+        return NULL;
+    }
+    counter_add(&io->counters.accepted, 1);
+    stream_set_reading(stream, true);
+    return stream;
+}
+
+void stream_set_owner(struct stream *stream, const struct stream_callbacks *callbacks, void *owner)
+{
+    stream->callbacks = callbacks;
+    stream->owner = owner;
+}
+
+static void on_written(uv_write_t *request, int status)
+{
+    struct unsent *unsent = request->data;
+    struct stream *stream = unsent->stream;
+
+    stream->unsent = NULL;
+    free(unsent);
+    if (stream->state != STREAM_OPEN)
+        return;
+    if (status < 0)
+        stream_fail(stream, STREAM_END_RESET);
+    else
+        stream->callbacks->on_drained(stream);
+}
+
+static int keep_unsent(struct stream *stream, const uint8_t *data, size_t len)
+{
+    struct unsent *unsent = memory_get(sizeof *unsent + len);
+
+    unsent->request.data = unsent;
+    unsent->stream = stream;
+    unsent->len = len;
+    memcpy(unsent->data, data, len);
+
+    const uv_buf_t buf = uv_buf_init((char *)unsent->data, (unsigned)len);
+    const int err = uv_write(&unsent->request, (uv_stream_t *)&stream->tcp, &buf, 1, on_written);
+
+    if (err < 0)
+        free(unsent);
+    else
+        stream->unsent = unsent;
+    return err;
+}
+
+int stream_flush_out(struct stream *stream)
+{
+    struct io_context *io = stream->io;
+    const uv_buf_t buf = uv_buf_init((char *)io->out, (unsigned)io->out_len);
+    const size_t len = io->out_len;
+    int n;
+
+    io->out_len = 0;
+    if (len == 0)
+        return 0;
+    assert(!stream->unsent);
+    n = uv_try_write((uv_stream_t *)&stream->tcp, &buf, 1);
+    if (n == UV_EAGAIN)
+        n = 0;
+    if (n < 0 || (size_t)n == len)
+        return n < 0 ? n : 0;
+    return keep_unsent(stream, io->out + n, len - (size_t)n);
+}
+
+int stream_write(struct stream *stream, const struct stream_buf *pieces, size_t count)
+{
+    assert(stream->state == STREAM_OPEN && !stream->unsent && stream->io->out_len == 0);
+    for (size_t i = 0; i < count; i++) {
+        if (pieces[i].len > 0 && !stream->engine->seal(stream, pieces[i].data, pieces[i].len)) {
+            stream->io->out_len = 0;
+            return UV_EPROTO;
+        }
+    }
+    return stream_flush_out(stream);
+}
+
+bool stream_blocked(const struct stream *stream)
+{
+    return stream->unsent != NULL;
+}
+
+size_t stream_unsent_bytes(const struct stream *stream)
+{
+    return uv_stream_get_write_queue_size((const uv_stream_t *)&stream->tcp);
+}
+
+static void on_shut(uv_shutdown_t *request, int status)
+{
+    (void)status;
+    free(request);
+}
+
+void stream_shutdown(struct stream *stream)
+{
+    uv_shutdown_t *request;
+
+    if (stream->state != STREAM_OPEN || stream->shut)
+        return;
+    stream->shut = true;
+    stream->engine->goodbye(stream);
+    stream_flush_out(stream);
+    request = memory_get(sizeof *request);
+    if (uv_shutdown(request, (uv_stream_t *)&stream->tcp, on_shut) < 0)
+        free(request);
+}
+
+void stream_close(struct stream *stream)
+{
+    if (stream->state != STREAM_OPEN)
+        return;
+    if (!stream->unsent && !stream->shut) {
+        stream->engine->goodbye(stream);
+        stream_flush_out(stream);
+    }
+    stream->io->out_len = 0;
+    stream->state = STREAM_CLOSING;
+    stream->engine->stop(stream);
+    uv_close((uv_handle_t *)&stream->tcp, on_closed);
+}
+
+int stream_tls_version(const struct stream *stream)
+{
+    return stream->ssl && stream->ready ? SSL_version(stream->ssl) : 0;
+}
+
+typedef int (*name_fn)(const uv_tcp_t *handle, struct sockaddr *name, int *len);
+
+static void get_address(const struct stream *stream, name_fn get, struct sockaddr_in6 *out)
+{
+    struct sockaddr_storage address = {0};
+    int len = sizeof address;
+
+    *out = (struct sockaddr_in6){.sin6_family = AF_INET6};
+    if (get(&stream->tcp, (struct sockaddr *)&address, &len) != 0)
+        return;
+    if (address.ss_family == AF_INET6) {
+        memcpy(out, &address, sizeof *out);
+    } else if (address.ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)&address;
+
+        out->sin6_addr.s6_addr[10] = out->sin6_addr.s6_addr[11] = 0xff;
+        memcpy(out->sin6_addr.s6_addr + 12, &in->sin_addr, 4);
+        out->sin6_port = in->sin_port;
+    }
+}
+
+void stream_peer(const struct stream *stream, struct sockaddr_in6 *out)
+{
+    get_address(stream, uv_tcp_getpeername, out);
+}
+
+void stream_local(const struct stream *stream, struct sockaddr_in6 *out)
+{
+    get_address(stream, uv_tcp_getsockname, out);
+}

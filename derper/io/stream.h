@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// One TCP connection and the record engine on top of it. What is read is handed to the owner in the
+// worker's buffer; what is written is sealed into the worker's buffer and leaves in one write. A
+// stream owns a buffer only while the socket has not taken all of a write.
+#ifndef DERPER_IO_STREAM_H
+#define DERPER_IO_STREAM_H
+
+#include "io/context.h"
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct engine;
+struct stream;
+
+enum stream_end {
+    STREAM_END_EOF,   // the peer closed in order
+    STREAM_END_RESET, // a system error
+    STREAM_END_TLS,   // a TLS failure, the peer's or ours
+};
+
+// A text for log lines.
+const char *stream_end_name(enum stream_end end);
+
+// All run on the loop's thread. The owner may close the stream in any of them.
+struct stream_callbacks {
+    // The handshake is complete (never called for plain streams, which are ready at once).
+    void (*on_ready)(struct stream *stream);
+    // Plaintext, valid and writable until the return. False: the stream is closed, just return.
+    bool (*on_data)(struct stream *stream, uint8_t *data, size_t len);
+    // A write that had blocked is complete: stream_write may be called again.
+    void (*on_drained)(struct stream *stream);
+    // Nothing more comes: the owner closes the stream now. Called once at most.
+    void (*on_end)(struct stream *stream, enum stream_end why);
+};
+
+// OPEN --stream_close--> CLOSING --handle closed--> freed
+enum stream_state { STREAM_OPEN, STREAM_CLOSING };
+
+// Fields are the module's own and its engines', except `owner`.
+struct stream {
+    uv_tcp_t tcp;
+    struct io_context *io;
+    const struct engine *engine;
+    SSL *ssl; // the OpenSSL engine's
+    const struct stream_callbacks *callbacks;
+    void *owner;
+    struct unsent *unsent; // what the socket did not take; NULL unless blocked
+    uint8_t state;
+    bool ready; // handshake complete
+    bool counted_tls13;
+    bool shut; // our side is half-closed
+};
+
+struct stream_buf {
+    const uint8_t *data;
+    size_t len;
+};
+
+// Takes a connection that waits on `listening`, whose socket options (no delay, keep-alive, user
+// timeout) it has. TLS when `tls`. NULL when it could not be had (counted); the owner's callbacks
+// start with the next loop turn.
+struct stream *stream_accept(struct io_context *io, uv_stream_t *listening, bool tls,
+                             const struct stream_callbacks *callbacks, void *owner);
+
+// The stream gets a new owner, for instance after an upgrade.
+void stream_set_owner(struct stream *stream, const struct stream_callbacks *callbacks, void *owner);
+
+#define STREAM_PIECES_MAX 64
+
+// Seals and sends the pieces (at most STREAM_PIECES_MAX, and IO_WRITE_PLAIN_BYTES in all) in one
+// write. Everything is taken: what the socket does not accept is kept, the stream is then blocked
+// and on_drained will come. Must not be called while blocked. 0, or a negative libuv error, after
+// which the owner should close.
+int stream_write(struct stream *stream, const struct stream_buf *pieces, size_t count);
+
+bool stream_blocked(const struct stream *stream);
+
+// Sealed bytes that the socket has not taken yet: falls while the peer makes progress.
+size_t stream_unsent_bytes(const struct stream *stream);
+
+void stream_set_reading(struct stream *stream, bool on);
+
+// Says goodbye and half-closes once all is written; reading goes on. Must not be called while
+// blocked.
+void stream_shutdown(struct stream *stream);
+
+// Idempotent. The stream must not be used afterwards; its memory goes with the handle.
+void stream_close(struct stream *stream);
+
+// 0x0303 or 0x0304, 0 for plain and for handshakes under way.
+int stream_tls_version(const struct stream *stream);
+
+// IPv4 addresses come as mapped ones. All zero when the system does not know any more.
+void stream_peer(const struct stream *stream, struct sockaddr_in6 *out);
+void stream_local(const struct stream *stream, struct sockaddr_in6 *out);
+
+#endif

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Messages between workers. A worker collects what it has for another in an outbox of its own and
+// hands it over once per loop turn; the receiver takes all that has come at once. Order between two
+// workers is kept.
+#ifndef DERPER_RELAY_INBOX_H
+#define DERPER_RELAY_INBOX_H
+
+#include "relay/directory.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// Bytes that may wait for one worker; beyond that, packets for it are dropped by the sender
+// (DROP_QUEUE_TAIL).
+#define INBOX_MAX_BYTES (16 * 1024 * 1024)
+
+enum message_type {
+    MESSAGE_PACKET_DISCO, // body: a whole RecvPacket frame
+    MESSAGE_PACKET_OTHER,
+    MESSAGE_PEER_GONE, // body: the key of the peer that has left
+    MESSAGE_DUPLICATE, // the client's key is connected more than once now; no body
+};
+
+struct message {
+    struct client_handle to;
+    uint32_t type; // enum message_type
+    uint32_t len;  // of the body, which follows
+};
+
+struct batch {
+    struct batch *next;
+    size_t len, capacity;
+    uint8_t data[] __attribute__((aligned(8)));
+};
+
+// What a worker has for one other.
+struct outbox {
+    struct batch *head, *tail;
+    size_t bytes;
+};
+
+struct inbox {
+    pthread_mutex_t lock;
+    struct batch *head, *tail;
+    _Atomic size_t bytes;
+    bool closed;
+} __attribute__((aligned(128)));
+
+void outbox_append(struct outbox *outbox, const struct client_handle *to, enum message_type type,
+                   const uint8_t *body, size_t len);
+
+void inbox_init(struct inbox *inbox);
+
+// Refuses what comes from now on, and frees what is there.
+void inbox_close(struct inbox *inbox);
+void inbox_deinit(struct inbox *inbox);
+
+// True when packets may still be sent to this inbox: a hint without a lock.
+static inline bool inbox_has_room(const struct inbox *inbox, const struct outbox *outbox)
+{
+    return atomic_load_explicit(&inbox->bytes, memory_order_relaxed) + outbox->bytes <
+           INBOX_MAX_BYTES;
+}
+
+// Moves everything over. True when the inbox was empty before, so its worker has to be woken;
+// `wake` is called under the lock, so that it never runs after inbox_close.
+bool inbox_receive(struct inbox *inbox, struct outbox *outbox, void (*wake)(void *data),
+                   void *data);
+
+// Takes everything that is there; the caller frees the batches with batch_free_all.
+struct batch *inbox_take(struct inbox *inbox);
+
+// The message at `*offset`, or NULL at the end; moves on.
+const struct message *batch_next(const struct batch *batch, size_t *offset);
+
+static inline const uint8_t *message_body(const struct message *message)
+{
+    return (const uint8_t *)(message + 1);
+}
+
+void batch_free_all(struct batch *batch);
+
+#endif

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "relay/queue.h"
+
+#include "base/memory.h"
+#include "proto/frame.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct chunk **pool_list(struct chunk_pool *pool, size_t capacity)
+{
+    if (capacity == CHUNK_SMALL_BYTES)
+        return &pool->small;
+    return capacity == CHUNK_LARGE_BYTES ? &pool->large : NULL;
+}
+
+static struct chunk *chunk_get(struct chunk_pool *pool, size_t capacity)
+{
+    struct chunk **list = pool_list(pool, capacity);
+    struct chunk *chunk = list ? *list : NULL;
+
+    if (chunk) {
+        *list = chunk->next;
+        pool->bytes -= capacity;
+    } else {
+        chunk = memory_get(sizeof *chunk + capacity);
+    }
+    chunk->next = NULL;
+    chunk->start = chunk->end = chunk->frames = 0;
+    chunk->capacity = (uint32_t)capacity;
+    return chunk;
+}
+
+static void chunk_put(struct chunk_pool *pool, struct chunk *chunk)
+{
+    struct chunk **list = pool_list(pool, chunk->capacity);
+
+    if (!list || pool->bytes + chunk->capacity > CHUNK_POOL_MAX_BYTES) {
+        free(chunk);
+        return;
+    }
+    chunk->next = *list;
+    *list = chunk;
+    pool->bytes += chunk->capacity;
+}
+
+static void free_list(struct chunk *chunk)
+{
+    while (chunk) {
+        struct chunk *next = chunk->next;
+
+        free(chunk);
+        chunk = next;
+    }
+}
+
+void chunk_pool_deinit(struct chunk_pool *pool)
+{
+    free_list(pool->small);
+    free_list(pool->large);
+    *pool = (struct chunk_pool){0};
+}
+
+// A client that gets one frame now and then costs a small chunk; one with a backlog gets whole
+// records.
+static size_t next_capacity(const struct queue *queue, size_t frame_len)
+{
+    if (frame_len > CHUNK_LARGE_BYTES)
+        return frame_len;
+    return queue->frames == 0 && frame_len <= CHUNK_SMALL_BYTES ? CHUNK_SMALL_BYTES
+                                                                : CHUNK_LARGE_BYTES;
+}
+
+void queue_append(struct queue *queue, struct chunk_pool *pool, uint64_t now_ms, const uint8_t *a,
+                  size_t a_len, const uint8_t *b, size_t b_len)
+{
+    const size_t len = a_len + b_len;
+    struct chunk *chunk = queue->tail;
+
+    if (!chunk || chunk->capacity - chunk->end < len) {
+        chunk = chunk_get(pool, next_capacity(queue, len));
+        chunk->since_ms = now_ms;
+        if (queue->tail)
+            queue->tail->next = chunk;
+        else
+            queue->head = chunk;
+        queue->tail = chunk;
+    }
+    memcpy(chunk->data + chunk->end, a, a_len);
+    if (b_len > 0)
+        memcpy(chunk->data + chunk->end + a_len, b, b_len);
+    chunk->end += (uint32_t)len;
+    chunk->frames++;
+    queue->frames++;
+    queue->bytes += (uint32_t)len;
+}
+
+static void drop_head_chunk(struct queue *queue, struct chunk_pool *pool)
+{
+    struct chunk *chunk = queue->head;
+
+    queue->head = chunk->next;
+    if (!queue->head)
+        queue->tail = NULL;
+    chunk_put(pool, chunk);
+}
+
+size_t queue_drop_oldest(struct queue *queue, struct chunk_pool *pool)
+{
+    struct chunk *chunk = queue->head;
+    struct frame_header header;
+
+    assert(chunk && chunk->frames > 0);
+    frame_parse_header(chunk->data + chunk->start, chunk->end - chunk->start, &header);
+    chunk->start += FRAME_HEADER_BYTES + header.payload_bytes;
+    chunk->frames--;
+    queue->frames--;
+    queue->bytes -= FRAME_HEADER_BYTES + header.payload_bytes;
+    if (chunk->frames == 0)
+        drop_head_chunk(queue, pool);
+    return header.payload_bytes;
+}
+
+bool queue_pieces(const struct queue *queue, struct stream_buf *pieces, size_t max_pieces,
+                  size_t *used, size_t max_bytes, size_t *bytes)
+{
+    for (const struct chunk *chunk = queue->head; chunk; chunk = chunk->next) {
+        const size_t len = chunk->end - chunk->start;
+
+        if (*used == max_pieces || *bytes + len > max_bytes)
+            return false;
+        pieces[(*used)++] = (struct stream_buf){chunk->data + chunk->start, len};
+        *bytes += len;
+    }
+    return true;
+}
+
+void queue_release(struct queue *queue, struct chunk_pool *pool, size_t count,
+                   queue_released_cb released, void *data)
+{
+    while (count-- > 0) {
+        const struct chunk *chunk = queue->head;
+
+        queue->frames -= chunk->frames;
+        queue->bytes -= chunk->end - chunk->start;
+        released(chunk, data);
+        drop_head_chunk(queue, pool);
+    }
+}
+
+void queue_clear(struct queue *queue, struct chunk_pool *pool)
+{
+    while (queue->head)
+        drop_head_chunk(queue, pool);
+    *queue = (struct queue){0};
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Frames that wait for one client: whole frames, back to back in chunks, so that a chunk is sealed
+// as it stands. Bounded in packets and bytes; the oldest is dropped first. One thread.
+//
+//   chunk:  [ sent or dropped | frame | frame | frame |     free     ]
+//             0 ............... start ............... end .......... capacity
+#ifndef DERPER_RELAY_QUEUE_H
+#define DERPER_RELAY_QUEUE_H
+
+#include "io/stream.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CHUNK_SMALL_BYTES 2048
+#define CHUNK_LARGE_BYTES 16384                // one full TLS record
+#define CHUNK_POOL_MAX_BYTES (4 * 1024 * 1024) // a worker's spare chunks
+
+struct chunk {
+    struct chunk *next;
+    uint32_t start, end, capacity;
+    uint32_t frames;
+    uint64_t since_ms; // when its first frame came
+    uint8_t data[];
+};
+
+// A worker's spare chunks: what a client has used goes back here.
+struct chunk_pool {
+    struct chunk *small, *large;
+    size_t bytes;
+};
+
+void chunk_pool_deinit(struct chunk_pool *pool);
+
+struct queue {
+    struct chunk *head, *tail;
+    uint32_t frames;
+    uint32_t bytes;
+};
+
+static inline bool queue_empty(const struct queue *queue)
+{
+    return queue->frames == 0;
+}
+
+// Appends one whole frame, given in two parts (`b_len` may be 0).
+void queue_append(struct queue *queue, struct chunk_pool *pool, uint64_t now_ms, const uint8_t *a,
+                  size_t a_len, const uint8_t *b, size_t b_len);
+
+// Removes the oldest frame of a queue that is not empty. Returns the bytes of its payload.
+size_t queue_drop_oldest(struct queue *queue, struct chunk_pool *pool);
+
+// Adds the chunks from the head on to `pieces` until there are `max_pieces`, or the next one would
+// exceed `max_bytes` in all. `*used` and `*bytes` count on. Returns false when a chunk was left
+// out.
+bool queue_pieces(const struct queue *queue, struct stream_buf *pieces, size_t max_pieces,
+                  size_t *used, size_t max_bytes, size_t *bytes);
+
+// What a chunk held, told to the caller of queue_release.
+typedef void (*queue_released_cb)(const struct chunk *chunk, void *data);
+
+// Frees the `count` chunks at the head, as given out by queue_pieces.
+void queue_release(struct queue *queue, struct chunk_pool *pool, size_t count,
+                   queue_released_cb released, void *data);
+
+// Frees everything.
+void queue_clear(struct queue *queue, struct chunk_pool *pool);
+
+#endif

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "relay/worker.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "relay/client.h"
+#include "relay/frames.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+static void set_state(struct worker *worker, enum worker_state to)
+{
+    assert((worker->state == WORKER_RUNNING && to == WORKER_DRAINING) ||
+           (worker->state == WORKER_DRAINING && to == WORKER_ENDED));
+    worker->state = to;
+}
+
+static void grow_slots(struct worker *worker)
+{
+    const uint32_t old = worker->slot_count;
+    const uint32_t count = old ? old * 2 : 64;
+
+    worker->slots = memory_resize(worker->slots, count * sizeof *worker->slots);
+    for (uint32_t i = old; i < count; i++)
+        worker->slots[i] = (struct slot){.next_free = i + 1};
+    worker->free_slot = old;
+    worker->slot_count = count;
+}
+
+struct client_handle worker_take_slot(struct worker *worker, struct client *client)
+{
+    struct slot *slot;
+    uint32_t i;
+
+    if (worker->free_slot == worker->slot_count)
+        grow_slots(worker);
+    i = worker->free_slot;
+    slot = &worker->slots[i];
+    worker->free_slot = slot->next_free;
+    slot->client = client;
+    if (++slot->generation == 0)
+        slot->generation = 1;
+    return (struct client_handle){
+        .slot = i, .generation = slot->generation, .worker = (uint16_t)worker->index};
+}
+
+void worker_free_slot(struct worker *worker, const struct client_handle *handle)
+{
+    struct slot *slot = &worker->slots[handle->slot];
+
+    assert(slot->client && slot->generation == handle->generation);
+    slot->client = NULL;
+    slot->next_free = worker->free_slot;
+    worker->free_slot = handle->slot;
+}
+
+struct client *worker_client(const struct worker *worker, const struct client_handle *handle)
+{
+    if (handle->slot >= worker->slot_count)
+        return NULL;
+
+    const struct slot *slot = &worker->slots[handle->slot];
+
+    return slot->generation == handle->generation ? slot->client : NULL;
+}
+
+static void wake(void *data)
+{
+    uv_async_send(data);
+}
+
+static void hand_over(struct worker *worker)
+{
+    for (size_t i = 0; i < worker->relay->config.workers; i++) {
+        struct worker *other = worker->relay->workers[i];
+
+        if (worker->outboxes[i].head &&
+            inbox_receive(&other->inbox, &worker->outboxes[i], wake, &other->wake))
+            counter_add(&worker->counters.inbox_wakeups, 1);
+    }
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct worker *worker = timer->data;
+
+    wheel_run(&worker->io.wheel, clock_ms());
+}
+
+// The system timer runs only while something is armed: an idle worker is never woken.
+static void update_tick(struct worker *worker)
+{
+    const bool wanted = worker->io.wheel.armed > 0;
+
+    if (wanted == (uv_is_active((uv_handle_t *)&worker->tick) != 0))
+        return;
+    if (wanted)
+        uv_timer_start(&worker->tick, on_tick, WHEEL_TICK_MS, WHEEL_TICK_MS);
+    else
+        uv_timer_stop(&worker->tick);
+}
+
+static void flush_dirty(struct worker *worker)
+{
+    struct list dirty;
+
+    // What becomes dirty meanwhile is sent as well; a blocked client does not become so by being
+    // flushed.
+    while (!list_empty(&worker->dirty)) {
+        list_take(&dirty, &worker->dirty);
+        while (!list_empty(&dirty)) {
+            struct client *client = list_entry(dirty.next, struct client, dirty);
+
+            list_unlink(&client->dirty);
+            client_flush(client);
+        }
+    }
+}
+
+static void end_loop(struct worker *worker)
+{
+    set_state(worker, WORKER_ENDED);
+    wheel_disarm(&worker->io.wheel, &worker->drain);
+    inbox_close(&worker->inbox);
+    uv_close((uv_handle_t *)&worker->wake, NULL);
+    uv_close((uv_handle_t *)&worker->turn_end, NULL);
+    uv_close((uv_handle_t *)&worker->tick, NULL);
+}
+
+static void on_turn_end(uv_prepare_t *prepare)
+{
+    struct worker *worker = prepare->data;
+
+    flush_dirty(worker);
+    hand_over(worker);
+    if (worker->state == WORKER_DRAINING && list_empty(&worker->clients)) {
+        end_loop(worker);
+        return;
+    }
+    update_tick(worker);
+}
+
+static void run_tasks(struct worker *worker)
+{
+    struct task *task;
+
+    pthread_mutex_lock(&worker->task_lock);
+    task = worker->tasks;
+    worker->tasks = worker->last_task = NULL;
+    pthread_mutex_unlock(&worker->task_lock);
+    while (task) {
+        struct task *next = task->next;
+
+        task->run(worker, task);
+        task = next;
+    }
+}
+
+static void on_wake(uv_async_t *async)
+{
+    struct worker *worker = async->data;
+    struct batch *batches = inbox_take(&worker->inbox);
+
+    for (const struct batch *batch = batches; batch; batch = batch->next) {
+        const struct message *message;
+        size_t offset = 0;
+
+        while ((message = batch_next(batch, &offset)))
+            frames_deliver(worker, message);
+    }
+    batch_free_all(batches);
+    run_tasks(worker);
+}
+
+void worker_post(struct worker *worker, struct task *task)
+{
+    task->next = NULL;
+    pthread_mutex_lock(&worker->task_lock);
+    if (worker->last_task)
+        worker->last_task->next = task;
+    else
+        worker->tasks = task;
+    worker->last_task = task;
+    pthread_mutex_unlock(&worker->task_lock);
+    uv_async_send(&worker->wake);
+}
+
+static void on_drain_limit(struct wheel_timer *timer)
+{
+    struct worker *worker = list_entry(timer, struct worker, drain);
+
+    while (!list_empty(&worker->clients))
+        client_close(list_entry(worker->clients.next, struct client, node), CLIENT_END_SHUTDOWN);
+}
+
+void worker_stop(struct worker *worker)
+{
+    struct worker_listener *listener;
+
+    set_state(worker, WORKER_DRAINING);
+    for (listener = worker->listeners; listener; listener = listener->next)
+        listener_close(&listener->listener);
+    http_close_all(&worker->io);
+    for (struct list *node = worker->clients.next; node != &worker->clients; node = node->next)
+        client_drain(list_entry(node, struct client, node));
+    io_context_arm(&worker->io, &worker->drain, DRAIN_LIMIT_MS);
+}
+
+int worker_init(struct worker *worker, struct relay *relay, size_t index)
+{
+    int err;
+
+    *worker = (struct worker){.relay = relay, .index = index, .state = WORKER_RUNNING};
+    err = uv_loop_init(&worker->loop);
+    if (err)
+        return err;
+    uv_async_init(&worker->loop, &worker->wake, on_wake);
+    uv_prepare_init(&worker->loop, &worker->turn_end);
+    uv_timer_init(&worker->loop, &worker->tick);
+    worker->wake.data = worker->turn_end.data = worker->tick.data = worker;
+    uv_prepare_start(&worker->turn_end, on_turn_end);
+    io_context_init(&worker->io, &worker->loop, &relay->budget);
+    wheel_timer_init(&worker->drain, on_drain_limit);
+    list_init(&worker->clients);
+    list_init(&worker->dirty);
+    inbox_init(&worker->inbox);
+    pthread_mutex_init(&worker->task_lock, NULL);
+    worker->outboxes = memory_zeroed(relay->config.workers * sizeof *worker->outboxes);
+    return 0;
+}
+
+static void run_loop(void *data)
+{
+    struct worker *worker = data;
+
+    uv_run(&worker->loop, UV_RUN_DEFAULT);
+}
+
+int worker_run(struct worker *worker)
+{
+    return uv_thread_create(&worker->thread, run_loop, worker);
+}
+
+void worker_deinit(struct worker *worker)
+{
+    const int err = uv_loop_close(&worker->loop);
+
+    assert(err == 0);
+    (void)err;
+    for (size_t i = 0; i < worker->relay->config.workers; i++)
+        batch_free_all(worker->outboxes[i].head);
+    while (worker->listeners) {
+        struct worker_listener *next = worker->listeners->next;
+
+        free(worker->listeners);
+        worker->listeners = next;
+    }
+    inbox_deinit(&worker->inbox);
+    pthread_mutex_destroy(&worker->task_lock);
+    chunk_pool_deinit(&worker->chunks);
+    io_context_deinit(&worker->io);
+    free(worker->outboxes);
+    free(worker->slots);
+}

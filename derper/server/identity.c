@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "server/identity.h"
+
+#include "base/log.h"
+#include "certgen/check.h"
+#include "certgen/error.h"
+#include "certgen/meta.h"
+#include "certgen/self_signed.h"
+#include "io/tls.h"
+#include "proto/frame.h"
+
+#include <openssl/x509.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static bool exists(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0;
+}
+
+// For an address without a domain: the pair is made once and kept, as its pin stands in people's
+// DERP maps.
+static bool ensure_self_signed(const struct cert_paths *paths, const struct options *options,
+                               char *error, size_t size)
+{
+    switch (self_signed_ensure(paths, options->hostname, time(NULL), error, size)) {
+    case SELF_SIGNED_CREATED:
+        log_info("made a self-signed certificate for %s: %s (keep it: its pin stands in your DERP "
+                 "map)",
+                 options->hostname, paths->cert);
+        return true;
+    case SELF_SIGNED_KEPT:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool load(struct identity *identity, const struct cert_paths *paths,
+                 const struct options *options, char *error, size_t size)
+{
+    char warning[CERT_ERROR_BYTES];
+    const time_t now = time(NULL);
+
+    if (!cert_pair_load(&identity->pair, paths, options->hostname, now, error, size))
+        return false;
+    if (!cert_check_chain(identity->pair.leaf, identity->pair.chain, paths->cert, now, warning,
+                          sizeof warning))
+        log_warnx("%s", warning);
+    identity->hostname = options->hostname_is_ip ? NULL : options->hostname;
+    identity->self_signed = X509_self_signed(identity->pair.leaf, 0) == 1;
+    identity->not_after = cert_not_after(identity->pair.leaf);
+    if (cert_pin(identity->pair.leaf, identity->pin))
+        return true;
+    snprintf(error, size, "out of memory");
+    return false;
+}
+
+bool identity_load(struct identity *identity, const struct options *options, bool create,
+                   char *error, size_t size)
+{
+    struct cert_paths paths;
+
+    memset(identity, 0, sizeof *identity);
+    if (!cert_paths_for_host(&paths, options->cert_dir, options->hostname, error, size))
+        return false;
+    if (options->hostname_is_ip && !(exists(paths.cert) && exists(paths.key)) && create &&
+        !ensure_self_signed(&paths, options, error, size))
+        return false;
+    if (load(identity, &paths, options, error, size))
+        return true;
+    identity_free(identity);
+    return false;
+}
+
+void identity_free(struct identity *identity)
+{
+    cert_pair_free(&identity->pair);
+    memset(identity, 0, sizeof *identity);
+}
+
+SSL_CTX *identity_context(const struct identity *identity, const struct key *relay_key, char *error,
+                          size_t size)
+{
+    X509 *meta = cert_meta_new(relay_key->bytes, DERP_VERSION, time(NULL));
+    const struct tls_identity tls = {
+        .leaf = identity->pair.leaf,
+        // With a pin, clients accept one certificate and the meta certificate, nothing else.
+        .chain = identity->self_signed ? NULL : identity->pair.chain,
+        .meta = meta,
+        .key = identity->pair.key,
+        .hostname = identity->hostname,
+    };
+    SSL_CTX *context = meta ? tls_context_new(&tls) : NULL;
+
+    X509_free(meta);
+    if (!context)
+        cert_fail(error, size, "TLS cannot use the certificate of %s: %s",
+                  identity->hostname ? identity->hostname : "this address", cert_reason());
+    return context;
+}

@@ -1,0 +1,475 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "server/server.h"
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "proto/frame.h"
+#include "relay/relay.h"
+#include "server/announce.h"
+#include "server/cpus.h"
+#include "server/go_duration.h"
+#include "server/identity.h"
+#include "server/keyfile.h"
+#include "server/sockets.h"
+#include "stun/responder.h"
+#include "version.h"
+#include "web/web.h"
+
+#include <errno.h>
+#include <openssl/ssl.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <uv.h>
+
+#define ERROR_BYTES 2048
+#define DESCRIPTORS_LOW 4096
+#define DESCRIPTORS_RESERVED 24   // log, STUN, signals, files that are read now and then
+#define DESCRIPTORS_PER_WORKER 10 // its loop and listeners
+#define META_RENEW_MS (7 * 24 * 3600 * 1000ULL) // a meta certificate lasts 30 days
+#define DEBUG_PREFIXES_MAX (OPTIONS_DEBUG_CIDRS_MAX + 1)
+
+struct server {
+    const struct options *options;
+    size_t workers;
+    uv_loop_t loop;
+    uv_signal_t terminate, interrupt, hangup;
+    uv_timer_t renew_meta;
+    bool stopping;
+
+    struct identity identity; // when TLS is served
+    _Atomic int64_t certificate_not_after;
+    struct relay relay;
+    struct stun_responder stun;
+    struct web web;
+    struct metric_source sources[1];
+    struct debug_prefix debug_prefixes[DEBUG_PREFIXES_MAX];
+
+    int *main_fds, *http_fds;
+    int main_port, http_port;
+    char error[ERROR_BYTES];
+};
+
+static bool raise_descriptor_limit(struct server *server, int *connections)
+{
+    struct rlimit limit;
+    const long reserved = DESCRIPTORS_RESERVED + DESCRIPTORS_PER_WORKER * (long)server->workers;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return false;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    if ((long)limit.rlim_cur <= reserved) {
+        snprintf(server->error, sizeof server->error,
+                 "the limit of open files is %ld, and the relay alone needs %ld: raise it (ulimit "
+                 "-n, LimitNOFILE=, --ulimit nofile=)",
+                 (long)limit.rlim_cur, reserved + 1);
+        return false;
+    }
+    *connections = (int)((long)limit.rlim_cur - reserved);
+    if (limit.rlim_cur < DESCRIPTORS_LOW)
+        log_warnx("the limit of open files allows %d connections only: raise it (ulimit -n, "
+                  "LimitNOFILE=, --ulimit nofile=)",
+                  *connections);
+    return true;
+}
+
+static bool load_key(struct server *server, struct key_pair *pair)
+{
+    const struct options *options = server->options;
+
+    if (!*options->key_path) {
+        key_pair_generate(pair);
+        return true;
+    }
+    if (options->key_path_is_default)
+        log_info("no config path specified; using %s", options->key_path);
+    if (keyfile_load_or_create(pair, options->key_path, server->error, sizeof server->error) ==
+        KEYFILE_FAILED)
+        return false;
+    if (*server->error)
+        log_warnx("%s", server->error);
+    return true;
+}
+
+static bool bind_ports(struct server *server)
+{
+    const struct options *options = server->options;
+    const struct socket_options socket_options = {
+        .keepalive_ms = options->tcp_keepalive_time_ns < 0
+                            ? -1
+                            : duration_ms_up(options->tcp_keepalive_time_ns),
+        .user_timeout_ms = duration_ms_up(options->tcp_user_timeout_ns),
+    };
+
+    server->main_port = options->listen_port;
+    server->http_port = options->http_port;
+    server->main_fds = memory_get(server->workers * sizeof *server->main_fds);
+    server->http_fds = memory_get(server->workers * sizeof *server->http_fds);
+    if (!sockets_listen("a", options->listen_host, &server->main_port, server->workers,
+                        &socket_options, server->main_fds, server->error, sizeof server->error))
+        return false;
+    return server->http_port < 0 ||
+           sockets_listen("http-port", options->listen_host, &server->http_port, server->workers,
+                          &socket_options, server->http_fds, server->error, sizeof server->error);
+}
+
+static void on_private_stun_source(struct stun_responder *responder,
+                                   const struct stun_address *source)
+{
+    char text[STUN_ADDRESS_TEXT_CHARS + 1];
+
+    (void)responder;
+    stun_address_text(source, text);
+    log_warnx("a STUN request came from the private address %s: if your clients are not on that "
+              "network, a container gateway or NAT hides their addresses and they are told a wrong "
+              "one; run the relay on the host's network (docker run --network host)",
+              text);
+}
+
+static bool start_stun(struct server *server)
+{
+    const struct options *options = server->options;
+    struct sockaddr_storage address;
+    socklen_t len;
+    char text[INET6_ADDRSTRLEN + 8];
+    int err;
+
+    stun_responder_init(&server->stun, &server->loop,
+                        options->stun_any ? STUN_ANY : STUN_TAILSCALE);
+    server->stun.on_private_source = on_private_stun_source;
+    if (options->stun_port < 0)
+        return true;
+    sockets_address(options->listen_host, options->stun_port, &address, &len);
+    err = stun_responder_start(&server->stun, (struct sockaddr *)&address);
+    if (err) {
+        sockets_bind_error("stun-port", "UDP", options->listen_host, options->stun_port, -err,
+                           server->error, sizeof server->error);
+        return false;
+    }
+    stun_responder_address(&server->stun, &address);
+    announce_address(&address, text, sizeof text);
+    log_info("STUN server listening on %s", text);
+    return true;
+}
+
+static void write_stun_metrics(struct metrics *metrics, void *data)
+{
+    const struct server *server = data;
+    struct stun_counts counts;
+
+    stun_responder_counts(&server->stun, &counts);
+    metrics_family(metrics, METRIC_COUNTER, "stun_requests");
+    metrics_sample(metrics, "disposition", "success", counts.success);
+    metrics_sample(metrics, "disposition", "not_stun", counts.not_stun);
+    metrics_sample(metrics, "disposition", "read_error", counts.read_error);
+    metrics_sample(metrics, "disposition", "write_error", counts.write_error);
+    metrics_sample(metrics, "disposition", "refused", counts.refused);
+    metrics_family(metrics, METRIC_COUNTER, "stun_addrfamily");
+    metrics_sample(metrics, "family", "ipv4", counts.ipv4);
+    metrics_sample(metrics, "family", "ipv6", counts.ipv6);
+    metrics_counter(metrics, "derper_stun_private_sources", counts.private_sources);
+}
+
+static void on_upgrade(struct http_conn *conn, const struct web_upgrade *upgrade, void *data)
+{
+    struct server *server = data;
+
+    relay_accept_client(&server->relay, http_take_stream(conn), upgrade->preface,
+                        upgrade->preface_len, upgrade->not_ideal);
+}
+
+static void add_debug_prefix(struct server *server, struct debug_rule *rule,
+                             const struct options_prefix *prefix)
+{
+    struct debug_prefix *out = &server->debug_prefixes[rule->prefix_count++];
+
+    out->family = prefix->family;
+    out->bits = prefix->bits;
+    memcpy(out->address, prefix->address, sizeof out->address);
+}
+
+static void fill_debug_rule(struct server *server, struct debug_rule *rule)
+{
+    const struct options *options = server->options;
+
+    *rule = (struct debug_rule){.prefixes = server->debug_prefixes,
+                                .key_path = options->debug_key_path};
+    if (options->has_allow_debug_ip)
+        add_debug_prefix(server, rule, &options->allow_debug_ip);
+    for (size_t i = 0; i < options->debug_cidr_count; i++)
+        add_debug_prefix(server, rule, &options->debug_cidrs[i]);
+}
+
+static void start_web(struct server *server)
+{
+    static const enum web_home homes[] = {
+        [HOME_PAGE_DEFAULT] = WEB_HOME_PAGE,
+        [HOME_PAGE_BLANK] = WEB_HOME_BLANK,
+        [HOME_PAGE_REDIRECT] = WEB_HOME_REDIRECT,
+    };
+    const struct options *options = server->options;
+    struct web_config config = {
+        .relay = &server->relay,
+        .hostname = options->hostname,
+        .version = DERPER_VERSION,
+        .derp = options->derp,
+        .upgrade = on_upgrade,
+        .upgrade_data = server,
+        .home = homes[options->home_page],
+        .home_url = options->home,
+        .https_port = server->main_port,
+        .http_port = server->http_port,
+        .sources = server->sources,
+        .source_count = 1,
+        .certificate_not_after = options->serve_tls ? &server->certificate_not_after : NULL,
+    };
+
+    server->sources[0] = (struct metric_source){write_stun_metrics, server};
+    fill_debug_rule(server, &config.debug);
+    web_init(&server->web, &config);
+}
+
+// Gives every worker a context of its own, with a meta certificate that has just begun.
+static bool set_tls(struct server *server, const struct identity *identity)
+{
+    for (size_t i = 0; i < server->workers; i++) {
+        SSL_CTX *context = identity_context(identity, &server->relay.config.key.public,
+                                            server->error, sizeof server->error);
+
+        if (!context)
+            return false;
+        relay_set_tls(&server->relay, i, context);
+        SSL_CTX_free(context);
+    }
+    server->certificate_not_after = identity->not_after;
+    return true;
+}
+
+static void on_renew_meta(uv_timer_t *timer)
+{
+    struct server *server = timer->data;
+
+    if (!set_tls(server, &server->identity))
+        log_warnx("the meta certificate was not renewed: %s", server->error);
+}
+
+// Certificate and key are loaded, checked and only then swapped; on a fault the present pair serves
+// on.
+static void on_hangup(uv_signal_t *signal, int number)
+{
+    struct server *server = signal->data;
+    struct identity fresh;
+
+    (void)number;
+    if (!server->options->serve_tls) {
+        log_info("SIGHUP: there is nothing to reload");
+        return;
+    }
+    if (!identity_load(&fresh, server->options, false, server->error, sizeof server->error)) {
+        log_warnx("SIGHUP: the certificate was not reloaded, the present one serves on: %s",
+                  server->error);
+        return;
+    }
+    if (!set_tls(server, &fresh)) {
+        log_warnx("SIGHUP: the certificate was not reloaded: %s", server->error);
+        identity_free(&fresh);
+        return;
+    }
+    log_info("SIGHUP: certificate %s, %s",
+             strcmp(fresh.pin, server->identity.pin) ? "reloaded" : "unchanged", fresh.pin);
+    identity_free(&server->identity);
+    server->identity = fresh;
+}
+
+static void stop(struct server *server)
+{
+    if (server->stopping)
+        return;
+    server->stopping = true;
+    stun_responder_close(&server->stun, NULL);
+    relay_stop(&server->relay);
+    uv_close((uv_handle_t *)&server->terminate, NULL);
+    uv_close((uv_handle_t *)&server->interrupt, NULL);
+    uv_close((uv_handle_t *)&server->hangup, NULL);
+    uv_close((uv_handle_t *)&server->renew_meta, NULL);
+}
+
+static void on_stop_signal(uv_signal_t *signal, int number)
+{
+    log_info("derper: %s, telling clients and stopping",
+             number == SIGTERM ? "terminated" : "interrupted");
+    stop(signal->data);
+}
+
+static void start_signals(struct server *server)
+{
+    uv_loop_t *loop = &server->loop;
+
+    signal(SIGPIPE, SIG_IGN);
+    uv_signal_init(loop, &server->terminate);
+    uv_signal_init(loop, &server->interrupt);
+    uv_signal_init(loop, &server->hangup);
+    uv_timer_init(loop, &server->renew_meta);
+    server->terminate.data = server->interrupt.data = server->hangup.data =
+        server->renew_meta.data = server;
+    uv_signal_start(&server->terminate, on_stop_signal, SIGTERM);
+    uv_signal_start(&server->interrupt, on_stop_signal, SIGINT);
+    uv_signal_start(&server->hangup, on_hangup, SIGHUP);
+}
+
+static bool start_relay(struct server *server, struct key_pair *key, int connections)
+{
+    const struct options *options = server->options;
+    struct relay_config config = {
+        .key = *key,
+        .workers = server->workers,
+        .queue_packets = options->send_queue_depth > 0 ? (size_t)options->send_queue_depth
+                                                       : RELAY_QUEUE_PACKETS_DEFAULT,
+        .queue_bytes = RELAY_QUEUE_BYTES_DEFAULT,
+        .write_timeout_ms = (uint64_t)duration_ms_up(options->tcp_write_timeout_ns),
+        .connections_max = connections,
+    };
+    const int err = relay_start(&server->relay, &config);
+
+    sodium_memzero(&config, sizeof config);
+    if (err)
+        snprintf(server->error, sizeof server->error, "the worker threads could not be started: %s",
+                 uv_strerror(err));
+    return err == 0;
+}
+
+static void listen_all(struct server *server)
+{
+    for (size_t i = 0; i < server->workers; i++) {
+        relay_listen(&server->relay, i, server->main_fds[i], server->options->serve_tls,
+                     &server->web.service);
+        if (server->http_port >= 0)
+            relay_listen(&server->relay, i, server->http_fds[i], false,
+                         &server->web.http_port_service);
+    }
+    if (server->options->serve_tls)
+        uv_timer_start(&server->renew_meta, on_renew_meta, META_RENEW_MS, META_RENEW_MS);
+}
+
+static void announce(struct server *server)
+{
+    const struct announcement announcement = {
+        .options = server->options,
+        .main_port = server->main_port,
+        .http_port = server->http_port,
+        .stun_port = server->options->stun_port,
+        .pin = server->identity.self_signed ? server->identity.pin : "",
+    };
+
+    announce_start(&announcement);
+}
+
+// Everything that can fail, in an order in which nothing needs to be undone: a fault ends the
+// process.
+static bool start(struct server *server)
+{
+    const struct options *options = server->options;
+    struct key_pair key;
+    int connections;
+    bool ok;
+
+    if (!raise_descriptor_limit(server, &connections) || !load_key(server, &key))
+        return false;
+    ok = !options->serve_tls ||
+         identity_load(&server->identity, options, true, server->error, sizeof server->error);
+    ok = ok && bind_ports(server) && start_stun(server) && start_relay(server, &key, connections);
+    key_pair_wipe(&key);
+    if (!ok)
+        return false;
+    start_web(server);
+    if (options->serve_tls && !set_tls(server, &server->identity))
+        return false;
+    listen_all(server);
+    return true;
+}
+
+static int fault(const char *error)
+{
+    fprintf(stderr, "derper: %s\n", error);
+    return SERVER_FAULT_EXIT;
+}
+
+int server_run(const struct options *options)
+{
+    struct server *server = memory_zeroed(sizeof *server);
+
+    server->options = options;
+    server->workers = options->workers > 0 ? (size_t)options->workers : cpus_usable();
+    if (server->workers > RELAY_WORKERS_MAX)
+        server->workers = RELAY_WORKERS_MAX;
+    for (size_t i = 0; i < options->warning_count; i++)
+        log_warnx("%s", options->warnings[i]);
+    uv_loop_init(&server->loop);
+    start_signals(server);
+    if (!start(server))
+        return fault(server->error); // the process ends: the system takes everything back
+    announce(server);
+    uv_run(&server->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&server->loop);
+    web_deinit(&server->web);
+    identity_free(&server->identity);
+    free(server->main_fds);
+    free(server->http_fds);
+    free(server);
+    log_info("derper: stopped");
+    return 0;
+}
+
+static bool check_key(const struct options *options, char *error, size_t size)
+{
+    struct key_pair pair;
+    enum keyfile_result result;
+
+    if (!*options->key_path)
+        return true;
+    result = keyfile_load(&pair, options->key_path, error, size);
+    key_pair_wipe(&pair);
+    if (result == KEYFILE_ABSENT)
+        log_info("%s does not exist yet: it is made at the first start", options->key_path);
+    else if (result == KEYFILE_LOADED && *error)
+        log_warnx("%s", error);
+    return result != KEYFILE_FAILED;
+}
+
+static bool check_identity(const struct options *options, char *error, size_t size)
+{
+    struct identity identity;
+    struct cert_paths paths;
+
+    if (!options->serve_tls)
+        return true;
+    if (!cert_paths_for_host(&paths, options->cert_dir, options->hostname, error, size))
+        return false;
+    if (options->hostname_is_ip && access(paths.cert, F_OK) != 0 && access(paths.key, F_OK) != 0) {
+        log_info("%s does not exist yet: a self-signed certificate is made at the first start",
+                 paths.cert);
+        return true;
+    }
+    if (!identity_load(&identity, options, false, error, size))
+        return false;
+    identity_free(&identity);
+    return true;
+}
+
+int server_check(const struct options *options)
+{
+    char error[ERROR_BYTES];
+
+    for (size_t i = 0; i < options->warning_count; i++)
+        log_warnx("%s", options->warnings[i]);
+    if (!check_key(options, error, sizeof error) || !check_identity(options, error, sizeof error))
+        return fault(error);
+    printf("derper: the configuration is good\n");
+    return 0;
+}
