@@ -11,10 +11,10 @@
 #define MAP_NODE_REGION_ID 900
 #define MAP_NODE_TEXT_BYTES 2048 // enough for either text
 
-// Strings may be NULL or "" when there is nothing to say.
+// Strings may be NULL or "" when there is nothing to say, but for the host name. One that is an IP
+// address stands in for the addresses that are not given.
 struct map_node {
-    const char
-        *hostname; // needed: a name, or an IP address, which then stands in for the addresses below
+    const char *hostname;
     const char *ipv4;     // "none" = clients do not try IPv4; nothing = they ask DNS
     const char *ipv6;     // the same
     const char *cert_pin; // "sha256-raw:…" of a self-signed certificate

@@ -110,7 +110,7 @@ struct options {
     const char *unpublished_bootstrap_dns_names;
     bool verify_clients;
     const char *verify_client_url;
-    bool verify_client_url_fail_open;
+    bool verify_client_url_fail_open; // any value is accepted, as alone it does nothing
     const char *socket;
     double accept_connection_limit; // per second; infinite = none
     int64_t accept_connection_burst;
