@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
+#define LONG_PREFIX "0000000000000000000000000000000000000000000000000000000000000000000000/8"
 #define HEX "c8d6bd1f0ad46ba2b8d1c1c5a4e1f2a3b4c5d6e7f8091a2b3c4d5e6f70819253"
 
 static struct options options;
@@ -334,20 +335,10 @@ static void test_allow_debug_ip(void **state)
 static void test_debug_cidrs(void **state)
 {
     static const char name[] = "TS_DEBUG_TRUSTED_CIDRS";
-    static const char *const bad[] = {"10.0.0.0",
-                                      "10.0.0.0/",
-                                      "10.0.0.0/33",
-                                      "10.0.0.0/08",
-                                      "10.0.0.0/+8",
-                                      "::/129",
-                                      "10.0.0/8",
-                                      "fe80::%lo/10",
-                                      "1.1.1.1/1 2.2.2.2/2",
-                                      "/8",
-                                      "10.0.0.0/https",
-                                      "10.0.0.0/8,nonsense",
-                                      "00000000000000000000000000000000000000000000000000000000000"
-                                      "0000000000000000000000/8"};
+    static const char *const bad[] = {"10.0.0.0",    "10.0.0.0/",      "10.0.0.0/33",
+                                      "10.0.0.0/08", "10.0.0.0/+8",    "::/129",
+                                      "10.0.0/8",    "fe80::%lo/10",   "1.1.1.1/1 2.2.2.2/2",
+                                      "/8",          "10.0.0.0/https", "10.0.0.0/8,nonsense"};
     static char many[70 * 11];
 
     (void)state;
@@ -363,6 +354,7 @@ static void test_debug_cidrs(void **state)
     assert_int_equal(options.debug_cidrs[2].bits, 0);
     for (size_t i = 0; i < COUNT(bad); i++)
         assert_variable_refused(name, bad[i], "is not an address range");
+    assert_variable_refused(name, LONG_PREFIX, "is not an address range");
     set_variable(name, "   ");
     assert_int_equal(parse(NULL, NULL), OPTIONS_OK);
     assert_int_equal(options.debug_cidr_count, 0);
