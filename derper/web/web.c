@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "web/web.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "web/answer.h"
+#include "web/assets.h"
+#include "web/challenge.h"
+#include "web/debug.h"
+#include "web/redirect.h"
+#include "web/upgrade.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define NO_CACHE "Cache-Control: no-cache, no-store, must-revalidate, no-transform, max-age=0\r\n"
+#define UPGRADE_SHOWN_BYTES 64 // of a stranger's Upgrade field in a log line
+
+// --- Answers of the main port. ---
+
+static void log_refused_upgrade(const struct http_request *request)
+{
+    static struct log_limit limit = LOG_LIMIT_INIT;
+    char shown[UPGRADE_SHOWN_BYTES];
+
+    log_limited(&limit, "refused an upgrade of /derp to \"%s\"",
+                text_escape(shown, sizeof shown, request->upgrade.data, request->upgrade.len));
+}
+
+static void start_derp(const struct web *web, struct http_conn *conn,
+                       const struct http_request *request)
+{
+    char preface[UPGRADE_PREFACE_MAX_BYTES];
+    const struct web_upgrade upgrade = {
+        .preface = preface,
+        .preface_len = upgrade_fast_start(request)
+                           ? 0
+                           : upgrade_preface(&web->config.relay->config.key.public, preface),
+        .not_ideal = request->ideal_node.len > 0,
+    };
+
+    web->config.upgrade(conn, &upgrade, web->config.upgrade_data);
+}
+
+static void serve_derp(const struct web *web, struct http_conn *conn,
+                       const struct http_request *request)
+{
+    static const char fields[] = "Upgrade: DERP\r\nConnection: Upgrade\r\n";
+
+    switch (upgrade_wanted(request)) {
+    case UPGRADE_DERP:
+        start_derp(web, conn, request);
+        return;
+    case UPGRADE_WEBSOCKET:
+        answer_line(conn, 426, fields, "DERP over WebSocket is not served here");
+        return;
+    case UPGRADE_OTHER:
+        log_refused_upgrade(request);
+        break;
+    case UPGRADE_NONE:
+        break;
+    }
+    answer_line(conn, 426, fields, "DERP requires connection upgrade");
+}
+
+static void serve_derp_or_404(const struct web *web, struct http_conn *conn,
+                              const struct http_request *request)
+{
+    if (web->config.derp)
+        serve_derp(web, conn, request);
+    else
+        answer_line(conn, 404, NULL, "derp server disabled");
+}
+
+static void serve_probe(const struct web *web, struct http_conn *conn,
+                        const struct http_request *request)
+{
+    (void)web;
+    if (request->get || request->head)
+        http_respond(conn, &(struct http_response){.status = 200,
+                                                   .fields = "Access-Control-Allow-Origin: *\r\n"});
+    else
+        answer_line(conn, 405, "Allow: GET, HEAD\r\n", "bogus probe method");
+}
+
+static void serve_no_content(const struct web *web, struct http_conn *conn,
+                             const struct http_request *request)
+{
+    const struct http_text *challenge = &request->challenge;
+    char fields[sizeof NO_CACHE + CHALLENGE_MAX_BYTES + 48] = NO_CACHE;
+
+    (void)web;
+    if (challenge_valid(challenge))
+        snprintf(fields, sizeof fields, NO_CACHE "X-Tailscale-Response: response %.*s\r\n",
+                 (int)challenge->len, challenge->data);
+    http_respond(conn, &(struct http_response){.status = 204, .fields = fields});
+}
+
+static void serve_robots(const struct web *web, struct http_conn *conn,
+                         const struct http_request *request)
+{
+    static const char text[] = "User-agent: *\nDisallow: /\n";
+
+    (void)web, (void)request;
+    answer_body(conn, TYPE_TEXT, text, sizeof text - 1);
+}
+
+static void serve_style(const struct web *web, struct http_conn *conn,
+                        const struct http_request *request)
+{
+    (void)web, (void)request;
+    answer_body(conn, TYPE_CSS, asset_style_css.data, asset_style_css.len);
+}
+
+static void serve_icon(const struct web *web, struct http_conn *conn,
+                       const struct http_request *request)
+{
+    (void)web, (void)request;
+    answer_body(conn, TYPE_SVG, asset_favicon_svg.data, asset_favicon_svg.len);
+}
+
+static void redirect_to_debug(const struct web *web, struct http_conn *conn,
+                              const struct http_request *request)
+{
+    (void)web, (void)request;
+    answer_redirect(conn, 307, "/debug/");
+}
+
+static void serve_home(const struct web *web, struct http_conn *conn,
+                       const struct http_request *request)
+{
+    // An answer of 200 would tell a client of CONNECT that it has its tunnel.
+    if (strcmp(request->method, "CONNECT") == 0) {
+        answer_line(conn, 405, "Allow: GET, HEAD\r\n", "this is not a proxy");
+        return;
+    }
+    switch (web->config.home) {
+    case WEB_HOME_PAGE:
+        answer_body(conn, TYPE_HTML, web->landing.data, web->landing.len);
+        break;
+    case WEB_HOME_BLANK:
+        http_respond(conn, &(struct http_response){.status = 200, .fields = BROWSER_FIELDS});
+        break;
+    case WEB_HOME_REDIRECT:
+        answer_redirect(conn, 302, web->config.home_url);
+        break;
+    }
+}
+
+// --- Answers of the HTTP port. ---
+
+static void redirect_to_https(const struct web *web, struct http_conn *conn,
+                              const struct http_request *request)
+{
+    static_assert(REDIRECT_MAX_BYTES <= ANSWER_LOCATION_MAX_BYTES, "no redirect is cut");
+    const struct redirect_rule rule = {
+        .hostname = web->config.hostname,
+        .http_port = web->config.http_port,
+        .https_port = web->config.https_port,
+    };
+    char target[REDIRECT_MAX_BYTES];
+
+    if (!request->get && !request->head)
+        answer_line(conn, 400, NULL, "use https");
+    else if (!redirect_target(&rule, request, target))
+        answer_line(conn, 400, NULL, "no good https address can be made of this request");
+    else
+        answer_redirect(conn, 302, target);
+}
+
+// --- Routes: the first that fits counts; the last one of a table fits always. ---
+
+struct route {
+    const char *path;
+    bool prefix; // `path` is the beginning; else all of it
+    void (*serve)(const struct web *web, struct http_conn *conn,
+                  const struct http_request *request);
+};
+
+static const struct route main_routes[] = {
+    {"/derp", false, serve_derp_or_404},
+    {"/derp/probe", false, serve_probe},
+    {"/derp/latency-check", false, serve_probe},
+    {"/generate_204", false, serve_no_content},
+    {"/robots.txt", false, serve_robots},
+    {"/style.css", false, serve_style},
+    {"/favicon.svg", false, serve_icon},
+    {"/debug", false, redirect_to_debug},
+    {"/debug/", true, debug_serve},
+    {"", true, serve_home},
+};
+
+static const struct route http_port_routes[] = {
+    {"/generate_204", false, serve_no_content},
+    {"/debug", false, redirect_to_debug},
+    {"/debug/", true, debug_serve},
+    {"", true, redirect_to_https},
+};
+
+static bool route_fits(const struct route *route, const struct http_text *path)
+{
+    const size_t len = strlen(route->path);
+
+    if (!route->prefix)
+        return http_text_is(path, route->path);
+    return len == 0 || (path->len >= len && memcmp(path->data, route->path, len) == 0);
+}
+
+static void serve(const struct route *route, struct http_conn *conn,
+                  const struct http_request *request)
+{
+    while (!route_fits(route, &request->path))
+        route++;
+    route->serve(http_data(conn), conn, request);
+}
+
+static void serve_main(struct http_conn *conn, const struct http_request *request)
+{
+    serve(main_routes, conn, request);
+}
+
+static void serve_http_port(struct http_conn *conn, const struct http_request *request)
+{
+    serve(http_port_routes, conn, request);
+}
+
+// --- Beginning and end. ---
+
+static void make_landing(struct page *page, const char *hostname)
+{
+    const size_t mark_len = strlen(ASSET_HOSTNAME);
+    const char *at = asset_landing_html.data, *mark;
+    const char *end = at + asset_landing_html.len;
+
+    page_init(page);
+    while ((mark = memmem(at, (size_t)(end - at), ASSET_HOSTNAME, mark_len))) {
+        page_put(page, at, (size_t)(mark - at));
+        page_html(page, *hostname ? hostname : "this server");
+        at = mark + mark_len;
+    }
+    page_put(page, at, (size_t)(end - at));
+}
+
+void web_init(struct web *web, const struct web_config *config)
+{
+    *web = (struct web){
+        .config = *config,
+        .service = {.handler = serve_main, .data = web},
+        .http_port_service = {.handler = serve_http_port, .data = web},
+        .start_unix = time(NULL),
+        .start_ms = clock_ms(),
+    };
+    make_landing(&web->landing, config->hostname);
+}
+
+void web_deinit(struct web *web)
+{
+    page_deinit(&web->landing);
+}
