@@ -117,20 +117,32 @@ static int on_field_name(llhttp_t *parser, const char *data, size_t len)
     return 0;
 }
 
+// The field whose name is in hand; -1: none of ours.
+static int find_field(const struct http_conn *conn)
+{
+    for (int i = 0; i < FIELD_TARGET; i++)
+        if (text_equals_nocase(conn->name, conn->name_len, field_names[i]))
+            return i;
+    return -1;
+}
+
 static int on_field_name_complete(llhttp_t *parser)
 {
     struct http_conn *conn = conn_of(parser);
+    const int field = find_field(conn);
 
-    conn->field = -1;
-    for (int i = 0; i < FIELD_TARGET; i++) {
-        // The first of several counts.
-        if (!conn->spans[i].present &&
-            text_equals_nocase(conn->name, conn->name_len, field_names[i])) {
-            conn->field = i;
-            conn->spans[i] = (struct span){.start = conn->text_len, .present = true};
-        }
-    }
     conn->name_len = 0;
+    conn->field = -1;
+    if (field < 0)
+        return 0;
+    if (conn->spans[field].present) {
+        if (field != FIELD_HOST)
+            return 0;             // the first of several counts
+        conn->error_status = 400; // RFC 9112, section 3.2
+        return HPE_USER;
+    }
+    conn->field = field;
+    conn->spans[field] = (struct span){.start = conn->text_len, .present = true};
     return 0;
 }
 
@@ -180,7 +192,7 @@ static void expect_head(struct http_conn *conn)
 {
     conn->state = HTTP_READING;
     conn->head_bytes = conn->text_len = conn->name_len = 0;
-    conn->head_complete = false;
+    conn->head_complete = conn->is_head = false;
     conn->field = -1;
     memset(conn->spans, 0, sizeof conn->spans);
     llhttp_init(&conn->parser, HTTP_REQUEST, &settings);
@@ -273,6 +285,14 @@ static const char *reason_phrase(int status)
     }
 }
 
+static const char *connection_field(const struct http_conn *conn)
+{
+    if (!conn->keep_alive)
+        return "Connection: close\r\n";
+    return conn->parser.http_minor == 0 ? "Connection: keep-alive\r\n"
+                                        : ""; // HTTP/1.0 asked for it
+}
+
 static size_t put_head(const struct http_conn *conn, const struct http_response *response,
                        char *out, size_t size)
 {
@@ -289,8 +309,7 @@ static size_t put_head(const struct http_conn *conn, const struct http_response 
         snprintf(type, sizeof type, "Content-Type: %s\r\n", response->content_type);
     n = snprintf(out, size, "HTTP/1.1 %d %s\r\nDate: %s\r\n%s%s%s%s\r\n", response->status,
                  reason_phrase(response->status), date, type, length,
-                 response->fields ? response->fields : "",
-                 conn->keep_alive ? "" : "Connection: close\r\n");
+                 response->fields ? response->fields : "", connection_field(conn));
     assert(n > 0 && (size_t)n < size);
     return (size_t)n;
 }
@@ -331,25 +350,35 @@ static struct http_text get_text(const struct http_conn *conn, enum field field)
     return text;
 }
 
-// Splits a target in origin or absolute form (RFC 9112, section 3.2).
-static void split_target(struct http_text target, struct http_text *path, struct http_text *query)
+// Where the authority of a target in absolute form begins; NULL for other forms.
+static const char *find_authority(struct http_text target)
 {
-    const char *end = target.data + target.len;
-    const char *start = target.data;
+    const char *scheme_end;
+
+    if (!target.data || target.len == 0 || *target.data == '/')
+        return NULL;
+    scheme_end = memmem(target.data, target.len, "://", 3);
+    return scheme_end ? scheme_end + 3 : NULL;
+}
+
+// Splits a target in origin or absolute form (RFC 9112, section 3.2). The authority of an absolute
+// one takes the place of the Host field (section 3.2.2).
+static void split_target(struct http_text target, struct http_request *request)
+{
+    const char *const end = target.data + target.len;
+    const char *const authority = find_authority(target);
+    const char *path = target.data;
     const char *question;
 
-    if (target.len > 0 && *start != '/') {
-        const char *scheme = memmem(start, target.len, "://", 3);
-
-        if (scheme) {
-            start = memchr(scheme + 3, '/', (size_t)(end - scheme) - 3);
-            start = start ? start : end;
-        }
+    if (authority) {
+        for (path = authority; path < end && *path != '/' && *path != '?'; path++)
+            ;
+        request->host = (struct http_text){authority, (size_t)(path - authority)};
     }
-    question = memchr(start, '?', (size_t)(end - start));
-    *path = (struct http_text){start, (size_t)((question ? question : end) - start)};
-    *query = question ? (struct http_text){question + 1, (size_t)(end - question) - 1}
-                      : (struct http_text){NULL, 0};
+    question = memchr(path, '?', (size_t)(end - path));
+    request->path = (struct http_text){path, (size_t)((question ? question : end) - path)};
+    if (question)
+        request->query = (struct http_text){question + 1, (size_t)(end - question) - 1};
 }
 
 static void fill_request(struct http_conn *conn, struct http_request *request)
@@ -365,9 +394,9 @@ static void fill_request(struct http_conn *conn, struct http_request *request)
         .ideal_node = get_text(conn, FIELD_IDEAL_NODE),
         .challenge = get_text(conn, FIELD_CHALLENGE),
         .forwarded_for = get_text(conn, FIELD_FORWARDED_FOR),
-        .tls = conn->stream->ssl != NULL,
+        .tls = stream_tls_version(conn->stream) != 0,
     };
-    split_target(get_text(conn, FIELD_TARGET), &request->path, &request->query);
+    split_target(get_text(conn, FIELD_TARGET), request);
 }
 
 static void refuse(struct http_conn *conn, int status)
@@ -377,7 +406,6 @@ static void refuse(struct http_conn *conn, int status)
 
     counter_add(&conn->stream->io->counters.http_bad_requests, 1);
     conn->state = HTTP_HANDLING;
-    conn->is_head = false;
     http_respond(conn, &(struct http_response){.status = status,
                                                .content_type = "text/plain; charset=utf-8",
                                                .body = body,
@@ -385,14 +413,26 @@ static void refuse(struct http_conn *conn, int status)
                                                .close = true});
 }
 
+// 0 for a head that may be handled, else the status that refuses it.
+static int judge_head(const struct http_conn *conn)
+{
+    const llhttp_t *parser = &conn->parser;
+
+    if (parser->http_major != 1)
+        return parser->http_major == 0 ? 400 : 505;
+    // RFC 9112, section 3.2
+    return parser->http_minor == 1 && !conn->spans[FIELD_HOST].present ? 400 : 0;
+}
+
 static void handle(struct http_conn *conn)
 {
+    const int refusal = judge_head(conn);
     struct http_request request;
 
     fill_request(conn, &request);
     conn->is_head = request.head;
-    if (!request.host.data && conn->parser.http_major == 1 && conn->parser.http_minor == 1) {
-        refuse(conn, 400); // RFC 9112, section 3.2
+    if (refusal) {
+        refuse(conn, refusal);
         return;
     }
     counter_add(&conn->stream->io->counters.http_requests, 1);

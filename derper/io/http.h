@@ -14,7 +14,7 @@
 
 #define HTTP_HEAD_MAX_BYTES (16 * 1024)  // request line and header fields; more: 431
 #define HTTP_TARGET_MAX_BYTES (2 * 1024) // more: 414
-#define HTTP_FIELD_MAX_BYTES 1024        // of the fields below; a longer one is cut and marked
+#define HTTP_FIELD_MAX_BYTES 1024        // of the fields below; a longer one is cut
 #define HTTP_REQUEST_LIMIT_MS 30000      // from accept to the end of the head, and between requests
 #define HTTP_LINGER_MS 2000              // for a peer to read our last answer
 
@@ -32,7 +32,7 @@ struct http_request {
     bool get, head;
     struct http_text path; // without query; for absolute-form targets the path behind the authority
     struct http_text query; // behind the '?', not decoded
-    struct http_text host;
+    struct http_text host;  // the authority of an absolute-form target, else the Host field
     struct http_text upgrade;
     struct http_text websocket_protocol; // Sec-WebSocket-Protocol
     struct http_text fast_start;         // Derp-Fast-Start
