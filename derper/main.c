@@ -3,7 +3,6 @@
 // The command: reads its options and leaves the rest to the server.
 #include "server/server.h"
 
-#include "base/log.h"
 #include "version.h"
 
 #include <sodium.h>
@@ -31,7 +30,5 @@ int main(int argc, char **argv)
     case OPTIONS_OK:
         break;
     }
-    if (options.debug)
-        log_set_level(LOG_DEBUG);
     return options.check ? server_check(&options) : server_run(&options);
 }

@@ -58,6 +58,15 @@ static enum login_result read_mesh_key(json_t *object, struct client_info *out)
     return out->has_mesh_key ? LOGIN_OK : LOGIN_BAD_MESH_KEY;
 }
 
+// Fields that are not used must still be what Go's decoder would take.
+static bool well_typed(json_t *object)
+{
+    const json_t *version = find_field(object, "version");
+    const json_t *app_name = find_field(object, "AppName");
+
+    return (!version || json_is_integer(version)) && (!app_name || json_is_string(app_name));
+}
+
 static enum login_result read_json(const uint8_t *text, size_t len, struct client_info *out)
 {
     json_t *object = json_loadb((const char *)text, len, JSON_ALLOW_NUL, NULL);
@@ -65,7 +74,7 @@ static enum login_result read_json(const uint8_t *text, size_t len, struct clien
 
     if (!json_is_object(object))
         goto out;
-    if (!read_bool(object, "CanAckPings", &out->can_ack_pings) ||
+    if (!well_typed(object) || !read_bool(object, "CanAckPings", &out->can_ack_pings) ||
         !read_bool(object, "IsProber", &out->is_prober))
         goto out;
     result = read_mesh_key(object, out);

@@ -400,6 +400,14 @@ static int fault(const char *error)
     return SERVER_FAULT_EXIT;
 }
 
+static void start_log(const struct options *options)
+{
+    if (options->debug)
+        log_set_level(LOG_DEBUG);
+    for (size_t i = 0; i < options->warning_count; i++)
+        log_warnx("%s", options->warnings[i]);
+}
+
 int server_run(const struct options *options)
 {
     struct server *server = memory_zeroed(sizeof *server);
@@ -408,8 +416,7 @@ int server_run(const struct options *options)
     server->workers = options->workers > 0 ? (size_t)options->workers : cpus_usable();
     if (server->workers > RELAY_WORKERS_MAX)
         server->workers = RELAY_WORKERS_MAX;
-    for (size_t i = 0; i < options->warning_count; i++)
-        log_warnx("%s", options->warnings[i]);
+    start_log(options);
     uv_loop_init(&server->loop);
     start_signals(server);
     if (!start(server))
@@ -466,8 +473,7 @@ int server_check(const struct options *options)
 {
     char error[ERROR_BYTES];
 
-    for (size_t i = 0; i < options->warning_count; i++)
-        log_warnx("%s", options->warnings[i]);
+    start_log(options);
     if (!check_key(options, error, sizeof error) || !check_identity(options, error, sizeof error))
         return fault(error);
     printf("derper: the configuration is good\n");

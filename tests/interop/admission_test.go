@@ -23,6 +23,9 @@ import (
 // TestAdmissionURL serves the admission URL with Tailscale's types.
 func TestAdmissionURL(t *testing.T) {
 	t.Parallel()
+	if notBuiltYet(t, "--verify-client-url", "http://127.0.0.1:1/verify") {
+		return
+	}
 	member := key.NewNode()
 	var asked atomic.Int32
 	controller := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -85,6 +88,9 @@ func TestAdmissionURL(t *testing.T) {
 // lost, and that SIGHUP lifts it for those who are connected.
 func TestRateConfig(t *testing.T) {
 	t.Parallel()
+	if notBuiltYet(t, "--rate-config", "rate.json") {
+		return
+	}
 	file := filepath.Join(t.TempDir(), "rate.json")
 	write := func(config derpserver.RateConfig) {
 		t.Helper()

