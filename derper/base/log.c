@@ -17,6 +17,11 @@ void log_set_level(enum log_level level)
     least = level;
 }
 
+bool log_wanted(enum log_level level)
+{
+    return level >= least;
+}
+
 static size_t put_time(char *line, size_t size)
 {
     const time_t now = time(NULL);

@@ -18,6 +18,9 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN };
 // The least level that is written; LOG_INFO at start. Set before threads start.
 void log_set_level(enum log_level level);
 
+// True when a line of this level would be written: for those whose making costs something.
+bool log_wanted(enum log_level level);
+
 #define LOG_PRINTF __attribute__((format(printf, 1, 2)))
 void log_debug(const char *format, ...) LOG_PRINTF;
 void log_info(const char *format, ...) LOG_PRINTF;

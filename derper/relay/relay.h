@@ -5,42 +5,13 @@
 #ifndef DERPER_RELAY_RELAY_H
 #define DERPER_RELAY_RELAY_H
 
-#include "base/key.h"
 #include "io/http.h"
-#include "proto/login.h"
 #include "relay/counters.h"
-#include "relay/directory.h"
+#include "relay/shared.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#define RELAY_WORKERS_MAX 256
-
-// Per client and kind of packet; the oldest is dropped from a full queue. The original's 32 packets
-// lose traffic of one fast flow on a relay that is nearly idle.
-#define RELAY_QUEUE_PACKETS_DEFAULT 1024
-#define RELAY_QUEUE_BYTES_DEFAULT (1024 * 1024)
-
-struct worker;
-
-struct relay_config {
-    struct key_pair key;
-    size_t workers;
-    size_t queue_packets;      // per client and kind
-    size_t queue_bytes;        // per client and kind
-    uint64_t write_timeout_ms; // 0 = none
-    int connections_max;       // of the process
-    struct server_limits limits;
-};
-
-struct relay {
-    struct relay_config config;
-    struct directory directory;
-    struct io_budget budget;
-    _Atomic bool stopping;
-    struct worker **workers; // config.workers of them
-};
 
 // Everything counted by one worker. A copy: plain numbers.
 struct worker_snapshot {

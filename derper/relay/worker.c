@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "relay/client.h"
-#include "relay/frames.h"
+#include "relay/forward.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -15,55 +15,6 @@ static void set_state(struct worker *worker, enum worker_state to)
     assert((worker->state == WORKER_RUNNING && to == WORKER_DRAINING) ||
            (worker->state == WORKER_DRAINING && to == WORKER_ENDED));
     worker->state = to;
-}
-
-static void grow_slots(struct worker *worker)
-{
-    const uint32_t old = worker->slot_count;
-    const uint32_t count = old ? old * 2 : 64;
-
-    worker->slots = memory_resize(worker->slots, count * sizeof *worker->slots);
-    for (uint32_t i = old; i < count; i++)
-        worker->slots[i] = (struct slot){.next_free = i + 1};
-    worker->free_slot = old;
-    worker->slot_count = count;
-}
-
-struct client_handle worker_take_slot(struct worker *worker, struct client *client)
-{
-    struct slot *slot;
-    uint32_t i;
-
-    if (worker->free_slot == worker->slot_count)
-        grow_slots(worker);
-    i = worker->free_slot;
-    slot = &worker->slots[i];
-    worker->free_slot = slot->next_free;
-    slot->client = client;
-    if (++slot->generation == 0)
-        slot->generation = 1;
-    return (struct client_handle){
-        .slot = i, .generation = slot->generation, .worker = (uint16_t)worker->index};
-}
-
-void worker_free_slot(struct worker *worker, const struct client_handle *handle)
-{
-    struct slot *slot = &worker->slots[handle->slot];
-
-    assert(slot->client && slot->generation == handle->generation);
-    slot->client = NULL;
-    slot->next_free = worker->free_slot;
-    worker->free_slot = handle->slot;
-}
-
-struct client *worker_client(const struct worker *worker, const struct client_handle *handle)
-{
-    if (handle->slot >= worker->slot_count)
-        return NULL;
-
-    const struct slot *slot = &worker->slots[handle->slot];
-
-    return slot->generation == handle->generation ? slot->client : NULL;
 }
 
 static void wake(void *data)
@@ -168,7 +119,7 @@ static void on_wake(uv_async_t *async)
         size_t offset = 0;
 
         while ((message = batch_next(batch, &offset)))
-            frames_deliver(worker, message);
+            forward_deliver(worker, message);
     }
     batch_free_all(batches);
     run_tasks(worker);
@@ -262,5 +213,5 @@ void worker_deinit(struct worker *worker)
     chunk_pool_deinit(&worker->chunks);
     io_context_deinit(&worker->io);
     free(worker->outboxes);
-    free(worker->slots);
+    slots_deinit(&worker->slots);
 }

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "proto/reader.h"
+
+#include "base/memory.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define PARTIAL_START_BYTES 2048
+
+struct partial_frame {
+    size_t len, capacity;
+    uint8_t data[];
+};
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static void keep(struct frame_reader *reader, const uint8_t *data, size_t len)
+{
+    struct partial_frame *partial = reader->partial;
+    const size_t have = partial ? partial->len : 0;
+
+    if (!partial || have + len > partial->capacity) {
+        const size_t capacity =
+            have + len > PARTIAL_START_BYTES ? (have + len) * 2 : PARTIAL_START_BYTES;
+
+        partial = memory_resize(partial, sizeof *partial + capacity);
+        partial->capacity = capacity;
+        reader->partial = partial;
+    }
+    memcpy(partial->data + have, data, len);
+    partial->len = have + len;
+}
+
+void frame_reader_deinit(struct frame_reader *reader)
+{
+    free(reader->partial);
+    *reader = (struct frame_reader){0};
+}
+
+// Reads a frame whose first bytes are kept. `*go_on` is false when the owner stops. Returns the
+// bytes used.
+static size_t read_on(struct frame_reader *reader, const struct frame_reader_callbacks *callbacks,
+                      void *owner, uint8_t *data, size_t len, bool *go_on)
+{
+    struct partial_frame *whole;
+    struct frame_header header;
+    size_t used = 0;
+
+    if (reader->partial->len < FRAME_HEADER_BYTES) {
+        enum reader_verdict verdict;
+
+        used = least(FRAME_HEADER_BYTES - reader->partial->len, len);
+        keep(reader, data, used);
+        if (!frame_parse_header(reader->partial->data, reader->partial->len, &header))
+            return used;
+        verdict = callbacks->on_header(owner, &header);
+        *go_on = verdict != READER_STOP;
+        if (verdict != READER_TAKE) {
+            frame_reader_deinit(reader);
+            reader->skip = header.payload_bytes;
+            return used;
+        }
+    }
+    frame_parse_header(reader->partial->data, reader->partial->len, &header);
+
+    const size_t missing = FRAME_HEADER_BYTES + (size_t)header.payload_bytes - reader->partial->len;
+    const size_t n = least(missing, len - used);
+
+    keep(reader, data + used, n);
+    if (n == missing) {
+        whole = reader->partial;
+        reader->partial = NULL;
+        *go_on = callbacks->on_frame(owner, whole->data, whole->len);
+        free(whole);
+    }
+    return used + n;
+}
+
+// Reads a frame that starts at `data`. The same words.
+static size_t read_frame(struct frame_reader *reader,
+                         const struct frame_reader_callbacks *callbacks, void *owner, uint8_t *data,
+                         size_t len, bool *go_on)
+{
+    struct frame_header header;
+    enum reader_verdict verdict;
+
+    if (!frame_parse_header(data, len, &header)) {
+        keep(reader, data, len);
+        return len;
+    }
+    verdict = callbacks->on_header(owner, &header);
+    if (verdict != READER_TAKE) {
+        *go_on = verdict != READER_STOP;
+        reader->skip = header.payload_bytes;
+        return FRAME_HEADER_BYTES;
+    }
+
+    const size_t whole = FRAME_HEADER_BYTES + (size_t)header.payload_bytes;
+
+    if (len < whole) {
+        keep(reader, data, len);
+        return len;
+    }
+    *go_on = callbacks->on_frame(owner, data, whole);
+    return whole;
+}
+
+bool frame_reader_feed(struct frame_reader *reader, const struct frame_reader_callbacks *callbacks,
+                       void *owner, uint8_t *data, size_t len)
+{
+    bool go_on = true;
+
+    while (len > 0 && go_on) {
+        size_t used;
+
+        if (reader->skip > 0) {
+            used = least(reader->skip, len);
+            reader->skip -= (uint32_t)used;
+        } else if (reader->partial) {
+            used = read_on(reader, callbacks, owner, data, len, &go_on);
+        } else {
+            used = read_frame(reader, callbacks, owner, data, len, &go_on);
+        }
+        data += used;
+        len -= used;
+    }
+    return go_on;
+}

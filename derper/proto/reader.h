@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Finds frames in a stream of bytes that comes in pieces. Whole frames are handed out where they
+// lie; only what has not come whole is kept, and that grows with what has come, so a length alone
+// costs nothing. Frames that their owner does not take are skipped by their length and never kept.
+#ifndef DERPER_PROTO_READER_H
+#define DERPER_PROTO_READER_H
+
+#include "proto/frame.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum reader_verdict {
+    READER_TAKE, // wait for the whole frame: the owner bounds its length by this word
+    READER_SKIP, // pass over its payload
+    READER_STOP, // nothing more is read
+};
+
+struct frame_reader_callbacks {
+    // A header has come; the frame has not.
+    enum reader_verdict (*on_header)(void *owner, const struct frame_header *header);
+    // A whole frame, header included; valid and writable until the return. False: nothing more is
+    // read.
+    bool (*on_frame)(void *owner, uint8_t *frame, size_t len);
+};
+
+// Embedded in its owner; all zero at the start.
+struct frame_reader {
+    struct partial_frame *partial; // NULL while no frame is begun
+    uint32_t skip;                 // bytes of a skipped frame still to come
+};
+
+// Takes the next bytes of the stream, which handing out frames may change. False when the owner has
+// stopped the reader; it must then not be fed again.
+bool frame_reader_feed(struct frame_reader *reader, const struct frame_reader_callbacks *callbacks,
+                       void *owner, uint8_t *data, size_t len);
+
+void frame_reader_deinit(struct frame_reader *reader);
+
+#endif

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "relay/forward.h"
+
+#include "proto/disco.h"
+#include "relay/outgoing.h"
+
+#include <string.h>
+
+#define PACKET_OFFSET (FRAME_HEADER_BYTES + KEY_BYTES) // of a packet in its frame
+
+static const enum message_type message_types[PACKET_KINDS] = {
+    [PACKET_DISCO] = MESSAGE_PACKET_DISCO,
+    [PACKET_OTHER] = MESSAGE_PACKET_OTHER,
+};
+
+static void deliver_packet(struct worker *worker, const struct client_handle *to,
+                           enum packet_kind kind, const uint8_t *frame, size_t len)
+{
+    struct client *client = slots_find(&worker->slots, to);
+
+    if (client)
+        outgoing_packet(client, kind, frame, len);
+    else
+        outgoing_count_drop(worker, DROP_GONE_DISCONNECTED, kind, len - PACKET_OFFSET);
+}
+
+static void send_packet(struct worker *worker, const struct client_handle *to,
+                        enum packet_kind kind, const uint8_t *frame, size_t len)
+{
+    const struct inbox *inbox;
+
+    if (to->worker == worker->index) {
+        deliver_packet(worker, to, kind, frame, len);
+        return;
+    }
+    inbox = &worker->relay->workers[to->worker]->inbox;
+    if (inbox_has_room(inbox, &worker->outboxes[to->worker]))
+        outbox_append(&worker->outboxes[to->worker], to, message_types[kind], frame, len);
+    else
+        outgoing_count_drop(worker, DROP_QUEUE_TAIL, kind, len - PACKET_OFFSET);
+}
+
+// Where packets for `destination` go now. False when it is not connected.
+static bool find_destination(struct client *client, const struct key *destination,
+                             struct client_handle *out)
+{
+    struct directory *directory = &client->worker->relay->directory;
+    uint64_t hash;
+    uint32_t epoch;
+    struct route *route = routes_find(&client->routes, destination, &hash);
+
+    if (route && route->epoch == directory_epoch(directory, hash)) {
+        *out = route->handle;
+        return true;
+    }
+    if (!directory_find(directory, destination, hash, out, &epoch))
+        return false;
+    if (route) {
+        route->handle = *out;
+        route->epoch = epoch;
+    } else if (!routes_add(&client->routes, destination, hash, out, epoch)) {
+        count(&client->worker->counters.routes_full);
+    }
+    return true;
+}
+
+void forward_packet(struct client *client, uint8_t *frame, size_t len)
+{
+    struct relay_counters *counters = &client->worker->counters;
+    const size_t packet_len = len - PACKET_OFFSET;
+    const enum packet_kind kind =
+        disco_looks_like(frame + PACKET_OFFSET, packet_len) ? PACKET_DISCO : PACKET_OTHER;
+    struct client_handle to;
+    struct key destination;
+
+    count(&counters->packets_received);
+    count(&counters->packets_received_kind[kind]);
+    counter_add(&counters->bytes_received, (int64_t)packet_len);
+    memcpy(destination.bytes, frame + FRAME_HEADER_BYTES, KEY_BYTES);
+    if (find_destination(client, &destination, &to)) {
+        frame_send_to_recv(frame, &client->key);
+        send_packet(client->worker, &to, kind, frame, len);
+        return;
+    }
+    outgoing_count_drop(client->worker, DROP_UNKNOWN_DEST, kind, packet_len);
+    if (kind == PACKET_DISCO)
+        outgoing_not_here(client, &destination);
+}
+
+void forward_peer_gone(struct worker *worker, const struct route *destination,
+                       const struct key *peer)
+{
+    struct client_handle to;
+    struct client *client;
+    uint32_t epoch;
+
+    if (!directory_find(&worker->relay->directory, &destination->destination, destination->hash,
+                        &to, &epoch))
+        return;
+    if (to.worker != worker->index) {
+        outbox_append(&worker->outboxes[to.worker], &to, MESSAGE_PEER_GONE, peer->bytes, KEY_BYTES);
+        return;
+    }
+    client = slots_find(&worker->slots, &to);
+    if (client)
+        outgoing_peer_gone(client, peer);
+}
+
+static void mark_duplicate(struct worker *worker, const struct client_handle *handle)
+{
+    struct client *client = slots_find(&worker->slots, handle);
+
+    if (client)
+        client->dup = 1;
+}
+
+void forward_duplicate(struct worker *worker, const struct client_handle *handle)
+{
+    if (handle->worker == worker->index)
+        mark_duplicate(worker, handle);
+    else
+        outbox_append(&worker->outboxes[handle->worker], handle, MESSAGE_DUPLICATE, NULL, 0);
+}
+
+static void deliver_peer_gone(struct worker *worker, const struct message *message)
+{
+    struct client *client = slots_find(&worker->slots, &message->to);
+    struct key peer;
+
+    memcpy(peer.bytes, message_body(message), KEY_BYTES);
+    if (client)
+        outgoing_peer_gone(client, &peer);
+}
+
+void forward_deliver(struct worker *worker, const struct message *message)
+{
+    switch ((enum message_type)message->type) {
+    case MESSAGE_PACKET_DISCO:
+    case MESSAGE_PACKET_OTHER:
+        count(&worker->counters.inbox_packets);
+        deliver_packet(worker, &message->to,
+                       message->type == MESSAGE_PACKET_DISCO ? PACKET_DISCO : PACKET_OTHER,
+                       message_body(message), message->len);
+        break;
+    case MESSAGE_PEER_GONE:
+        deliver_peer_gone(worker, message);
+        break;
+    case MESSAGE_DUPLICATE:
+        mark_duplicate(worker, &message->to);
+        break;
+    }
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "relay/membership.h"
+
+#include "base/memory.h"
+#include "relay/forward.h"
+#include "relay/outgoing.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+
+static void join(struct client *client, const struct client_info *info)
+{
+    struct worker *worker = client->worker;
+    struct client_handle first;
+
+    client->key = info->key;
+    client->can_ack_pings = info->can_ack_pings;
+    client->state = CLIENT_UP;
+    client->handle = slots_take(&worker->slots, (uint16_t)worker->index, client);
+    client->dup = directory_add(&worker->relay->directory, &client->key, &client->handle, &first);
+    if (first.generation)
+        forward_duplicate(worker, &first);
+    count(&worker->counters.connections);
+    counter_add(&worker->counters.logins_pending, -1);
+    counter_add(&worker->counters.notideal_connections, client->not_ideal);
+}
+
+enum login_result member_login(struct client *client, const uint8_t *payload, size_t len)
+{
+    const struct relay_config *config = &client->worker->relay->config;
+    uint8_t shared[KEY_BYTES], frame[LOGIN_SERVER_INFO_MAX_BYTES];
+    struct client_info info = {0};
+    const enum login_result result =
+        login_open_client_info(&config->key, payload, len, &info, shared);
+
+    if (result == LOGIN_OK) {
+        join(client, &info);
+        outgoing_control(client, frame, login_put_server_info(frame, shared, &config->limits), NULL,
+                         0);
+    } else {
+        count(&client->worker->counters.login_refused[result]);
+    }
+    sodium_memzero(shared, sizeof shared);
+    return result;
+}
+
+static void *merge_routes(void *old, void *new)
+{
+    if (!old)
+        return new;
+    routes_merge(old, new);
+    return old;
+}
+
+static void tell_gone(void *route, void *data)
+{
+    struct client *client = data;
+
+    forward_peer_gone(client->worker, route, &client->key);
+}
+
+static void count_left(const struct client *client)
+{
+    struct relay_counters *counters = &client->worker->counters;
+
+    counter_add(&counters->connections, -1);
+    counter_add(&counters->home_connections, -(int64_t)client->home);
+    counter_add(&counters->notideal_connections, -(int64_t)client->not_ideal);
+}
+
+// While other connections of the key are left, what this one has sent to is theirs to remember.
+void member_leave(struct client *client)
+{
+    struct worker *worker = client->worker;
+    struct routes *mine = memory_get(sizeof *mine);
+    void *kept = NULL;
+
+    *mine = client->routes;
+    routes_init(&client->routes);
+    count_left(client);
+    slots_give_back(&worker->slots, &client->handle);
+    if (!directory_remove(&worker->relay->directory, &client->key, &client->handle, mine,
+                          merge_routes, &kept))
+        return;
+    mine = merge_routes(kept, mine);
+    if (!atomic_load_explicit(&worker->relay->stopping, memory_order_relaxed))
+        routes_each(mine, tell_gone, client);
+    routes_deinit(mine);
+    free(mine);
+}

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "relay/outgoing.h"
+
+#include "base/clock.h"
+
+#define RESTART_RECONNECT_MS 500 // told to clients when the relay stops
+#define RESTART_TRY_FOR_MS 30000
+
+static const struct bucket_rate not_here_rate = {NOT_HERE_PER_SECOND, NOT_HERE_BURST};
+
+void outgoing_init(struct client *client)
+{
+    list_init(&client->dirty);
+    bucket_init(&client->not_here, &not_here_rate, clock_ns());
+}
+
+void outgoing_mark(struct client *client)
+{
+    if (list_empty(&client->dirty))
+        list_append(&client->worker->dirty, &client->dirty);
+}
+
+void outgoing_count_drop(struct worker *worker, enum drop_reason reason, enum packet_kind kind,
+                         size_t bytes)
+{
+    count(&worker->counters.packets_dropped[reason][kind]);
+    counter_add(&worker->counters.bytes_dropped[reason][kind], (int64_t)bytes);
+}
+
+void outgoing_control(struct client *client, const uint8_t *a, size_t a_len, const uint8_t *b,
+                      size_t b_len)
+{
+    if (client->control.bytes + a_len + b_len > CONTROL_MAX_BYTES) {
+        count(&client->worker->counters.control_dropped);
+        return;
+    }
+    queue_append(&client->control, &client->worker->chunks, uv_now(&client->worker->loop), a, a_len,
+                 b, b_len);
+    outgoing_mark(client);
+}
+
+void outgoing_keep_alive(struct client *client)
+{
+    uint8_t frame[FRAME_KEEP_ALIVE_BYTES];
+
+    frame_put_keep_alive(frame);
+    outgoing_control(client, frame, sizeof frame, NULL, 0);
+}
+
+void outgoing_restarting(struct client *client)
+{
+    uint8_t frame[FRAME_RESTARTING_BYTES];
+
+    frame_put_restarting(frame, RESTART_RECONNECT_MS, RESTART_TRY_FOR_MS);
+    outgoing_control(client, frame, sizeof frame, NULL, 0);
+}
+
+void outgoing_peer_gone(struct client *client, const struct key *peer)
+{
+    uint8_t frame[FRAME_PEER_GONE_BYTES];
+
+    frame_put_peer_gone(frame, peer, PEER_GONE_DISCONNECTED);
+    outgoing_control(client, frame, sizeof frame, NULL, 0);
+    count(&client->worker->counters.peer_gone_disconnected_frames);
+}
+
+void outgoing_not_here(struct client *client, const struct key *peer)
+{
+    uint8_t frame[FRAME_PEER_GONE_BYTES];
+
+    if (!bucket_take(&client->not_here, &not_here_rate, clock_ns())) {
+        count(&client->worker->counters.peer_gone_limited);
+        return;
+    }
+    frame_put_peer_gone(frame, peer, PEER_GONE_NOT_HERE);
+    outgoing_control(client, frame, sizeof frame, NULL, 0);
+    count(&client->worker->counters.peer_gone_not_here_frames);
+}
+
+void outgoing_pong(struct client *client, const uint8_t echoed[static FRAME_PING_BYTES])
+{
+    uint8_t frame[FRAME_PONG_BYTES];
+
+    if (client->pong_pending)
+        return;
+    client->pong_pending = 1;
+    frame_put_pong(frame, echoed);
+    outgoing_control(client, frame, sizeof frame, NULL, 0);
+    count(&client->worker->counters.sent_pong);
+}
+
+bool outgoing_empty(const struct client *client)
+{
+    return queue_empty(&client->control) && queue_empty(&client->packets[PACKET_DISCO]) &&
+           queue_empty(&client->packets[PACKET_OTHER]);
+}
+
+static uint32_t frames_waiting(const struct client *client)
+{
+    return client->control.frames + client->packets[PACKET_DISCO].frames +
+           client->packets[PACKET_OTHER].frames;
+}
+
+static void count_packets_written(const struct chunk *chunk, void *data)
+{
+    struct worker *worker = data;
+    struct relay_counters *counters = &worker->counters;
+
+    counter_add(&counters->packets_sent, chunk->frames);
+    counter_add(&counters->bytes_sent,
+                chunk->end - chunk->start -
+                    (int64_t)chunk->frames * (FRAME_HEADER_BYTES + KEY_BYTES));
+    counter_add(&counters->queue_ms_sum, (int64_t)(uv_now(&worker->loop) - chunk->since_ms));
+    count(&counters->queue_samples);
+}
+
+static void count_nothing(const struct chunk *chunk, void *data)
+{
+    (void)chunk, (void)data;
+}
+
+static void count_write(struct relay_counters *counters, uint32_t frames)
+{
+    static const uint32_t bounds[] = WRITE_FRAMES_BOUNDS;
+    size_t i = 0;
+
+    while (i < WRITE_FRAMES_BUCKETS - 1 && frames > bounds[i])
+        i++;
+    count(&counters->write_frames[i]);
+    counter_add(&counters->write_frames_sum, frames);
+}
+
+// What one write takes, in the order of the queues, and how many chunks of each that is.
+struct selection {
+    struct stream_buf pieces[STREAM_PIECES_MAX];
+    size_t count, bytes;
+    size_t of_queue[1 + PACKET_KINDS];
+};
+
+static void select_pieces(const struct client *client, struct selection *selection)
+{
+    const struct queue *queues[] = {&client->control, &client->packets[PACKET_DISCO],
+                                    &client->packets[PACKET_OTHER]};
+    bool all = true;
+
+    selection->count = selection->bytes = 0;
+    for (int i = 0; i < 1 + PACKET_KINDS; i++) {
+        const size_t before = selection->count;
+
+        all = all && queue_pieces(queues[i], selection->pieces, STREAM_PIECES_MAX,
+                                  &selection->count, IO_WRITE_PLAIN_BYTES, &selection->bytes);
+        selection->of_queue[i] = selection->count - before;
+    }
+}
+
+static void release_pieces(struct client *client, const struct selection *selection)
+{
+    struct worker *worker = client->worker;
+    const uint32_t before = frames_waiting(client);
+
+    queue_release(&client->control, &worker->chunks, selection->of_queue[0], count_nothing, NULL);
+    for (int kind = 0; kind < PACKET_KINDS; kind++)
+        queue_release(&client->packets[kind], &worker->chunks, selection->of_queue[1 + kind],
+                      count_packets_written, worker);
+    count_write(&worker->counters, before - frames_waiting(client));
+    if (queue_empty(&client->control))
+        client->pong_pending = 0;
+}
+
+static bool write_once(struct client *client)
+{
+    struct selection selection;
+
+    select_pieces(client, &selection);
+    if (stream_write(client->stream, selection.pieces, selection.count) < 0) {
+        client->doomed = 1;
+        outgoing_mark(client);
+        return false;
+    }
+    release_pieces(client, &selection);
+    return true;
+}
+
+bool outgoing_write(struct client *client)
+{
+    while (!client->doomed && !outgoing_empty(client) && !stream_blocked(client->stream))
+        write_once(client);
+    return !client->doomed;
+}
+
+static bool over(const struct queue *queue, const struct relay_config *config, size_t len)
+{
+    return queue->frames >= config->queue_packets || queue->bytes + len > config->queue_bytes;
+}
+
+void outgoing_packet(struct client *client, enum packet_kind kind, const uint8_t *frame, size_t len)
+{
+    struct worker *worker = client->worker;
+    const struct relay_config *config = &worker->relay->config;
+    struct queue *queue = &client->packets[kind];
+
+    // A burst within one turn is written before it fills a queue that only a slow reader should
+    // fill. What then waits in a blocked stream is watched from the end of the turn on.
+    if (over(queue, config, len) || queue->bytes + len > IO_WRITE_PLAIN_BYTES)
+        outgoing_write(client);
+    while (!queue_empty(queue) && over(queue, config, len)) {
+        const size_t payload = queue_drop_oldest(queue, &worker->chunks);
+
+        client->dropped++;
+        outgoing_count_drop(worker, DROP_QUEUE_HEAD, kind, payload - KEY_BYTES);
+    }
+    queue_append(queue, &worker->chunks, uv_now(&worker->loop), frame, len, NULL, 0);
+    outgoing_mark(client);
+}
+
+void outgoing_discard(struct client *client, enum drop_reason reason)
+{
+    struct chunk_pool *pool = &client->worker->chunks;
+
+    for (int kind = 0; kind < PACKET_KINDS; kind++) {
+        while (!queue_empty(&client->packets[kind])) {
+            const size_t payload = queue_drop_oldest(&client->packets[kind], pool);
+
+            client->dropped++;
+            outgoing_count_drop(client->worker, reason, (enum packet_kind)kind,
+                                payload - KEY_BYTES);
+        }
+    }
+    queue_clear(&client->control, pool);
+}

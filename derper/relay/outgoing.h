@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// What waits for a client, and writing it: control frames before packets, discovery before the
+// rest. Putting something in never closes the client; a write that fails dooms it, and its closing
+// is client.c's.
+#ifndef DERPER_RELAY_OUTGOING_H
+#define DERPER_RELAY_OUTGOING_H
+
+#include "relay/state.h"
+
+#define CONTROL_MAX_BYTES \
+    65536 // control frames that wait for one client; more are dropped and counted
+#define NOT_HERE_PER_SECOND 1 // PeerGone(not here) frames to one sender
+#define NOT_HERE_BURST 3
+
+void outgoing_init(struct client *client);
+
+// The client's turn comes at the end of the loop turn.
+void outgoing_mark(struct client *client);
+
+// A whole frame, in two parts (`b_len` may be 0).
+void outgoing_control(struct client *client, const uint8_t *a, size_t a_len, const uint8_t *b,
+                      size_t b_len);
+
+// A whole RecvPacket frame; the oldest of that kind go when the queue is full.
+void outgoing_packet(struct client *client, enum packet_kind kind, const uint8_t *frame,
+                     size_t len);
+
+// A peer that this client got packets from has gone.
+void outgoing_peer_gone(struct client *client, const struct key *peer);
+
+// A peer that this client has sent to is not here. Limited.
+void outgoing_not_here(struct client *client, const struct key *peer);
+
+// One at a time: while one waits, further pings are ignored.
+void outgoing_pong(struct client *client, const uint8_t echoed[static FRAME_PING_BYTES]);
+
+void outgoing_keep_alive(struct client *client);
+void outgoing_restarting(struct client *client);
+
+// Sends what waits, as far as the socket takes it. False when the client is doomed.
+bool outgoing_write(struct client *client);
+
+bool outgoing_empty(const struct client *client);
+
+// Everything that waits is lost, for this reason.
+void outgoing_discard(struct client *client, enum drop_reason reason);
+
+// A packet of `bytes` was lost on its way to whomever.
+void outgoing_count_drop(struct worker *worker, enum drop_reason reason, enum packet_kind kind,
+                         size_t bytes);
+
+#endif

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// What all workers of the relay share: its configuration, which never changes, the directory, and
+// the doors of the other workers.
+#ifndef DERPER_RELAY_SHARED_H
+#define DERPER_RELAY_SHARED_H
+
+#include "base/key.h"
+#include "io/context.h"
+#include "proto/login.h"
+#include "relay/directory.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define RELAY_WORKERS_MAX 256
+
+// Per client and kind of packet; the oldest is dropped from a full queue. The original's 32 packets
+// lose traffic of one fast flow on a relay that is nearly idle.
+#define RELAY_QUEUE_PACKETS_DEFAULT 1024
+#define RELAY_QUEUE_BYTES_DEFAULT (1024 * 1024)
+
+struct worker;
+
+struct relay_config {
+    struct key_pair key;
+    size_t workers;
+    size_t queue_packets;      // per client and kind
+    size_t queue_bytes;        // per client and kind
+    uint64_t write_timeout_ms; // 0 = none
+    int connections_max;       // of the process
+    struct server_limits limits;
+};
+
+struct relay {
+    struct relay_config config;
+    struct directory directory;
+    struct io_budget budget;
+    _Atomic bool stopping;
+    struct worker **workers; // config.workers of them
+};
+
+#endif

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// A worker's clients by number: how others name a client without holding a pointer to it. One
+// thread.
+#ifndef DERPER_RELAY_SLOTS_H
+#define DERPER_RELAY_SLOTS_H
+
+#include "relay/directory.h"
+
+struct client;
+struct slot;
+
+struct slots {
+    struct slot *slots;
+    uint32_t count;
+    uint32_t free; // head of the list of free ones; `count` = none
+};
+
+struct client_handle slots_take(struct slots *slots, uint16_t worker, struct client *client);
+void slots_give_back(struct slots *slots, const struct client_handle *handle);
+
+// NULL when that tenant has gone.
+struct client *slots_find(const struct slots *slots, const struct client_handle *handle);
+
+// All slots must be free.
+void slots_deinit(struct slots *slots);
+
+#endif

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// A worker and its client: the two structs that the files of this room work on. From the ground up:
+//
+//   outgoing    what waits for a client, and writing it
+//   forward     where a packet goes; messages from other workers
+//   membership  logging in, and leaving
+//   frames      what each frame of a client does
+//   client      the life of a client
+//   worker      the loop around them
+//
+// Used within this room only; others go through relay.h.
+#ifndef DERPER_RELAY_STATE_H
+#define DERPER_RELAY_STATE_H
+
+#include "base/bucket.h"
+#include "base/list.h"
+#include "io/context.h"
+#include "io/stream.h"
+#include "proto/reader.h"
+#include "relay/counters.h"
+#include "relay/inbox.h"
+#include "relay/queue.h"
+#include "relay/routes.h"
+#include "relay/shared.h"
+#include "relay/slots.h"
+
+#include <uv.h>
+
+// RUNNING --stop--> DRAINING --no client left, or DRAIN_LIMIT_MS--> ENDED
+enum worker_state { WORKER_RUNNING, WORKER_DRAINING, WORKER_ENDED };
+
+struct worker {
+    struct relay *relay;
+    size_t index;
+    enum worker_state state;
+    uv_thread_t thread;
+    uv_loop_t loop;
+    uv_async_t wake;       // inbox or tasks
+    uv_prepare_t turn_end; // runs before the loop sleeps
+    uv_timer_t tick;       // drives the wheel while something is armed
+    struct wheel_timer drain;
+    struct io_context io;
+    struct worker_listener *listeners;
+
+    struct slots slots;  // clients that are logged in
+    struct list clients; // all of them
+    struct list dirty;   // with something to send, or doomed
+    struct chunk_pool chunks;
+    struct relay_counters counters;
+
+    struct outbox *outboxes; // one for each worker; our own stays empty
+    struct inbox inbox;
+    pthread_mutex_t task_lock;
+    struct task *tasks, *last_task;
+};
+
+// LOGIN --member_login--> UP; LOGIN, UP --client_close--> freed. (Admission, when there is one,
+// stands between: ClientInfo opened, answer awaited, reading paused.)
+enum client_state { CLIENT_LOGIN, CLIENT_UP };
+
+struct client {
+    struct worker *worker;
+    struct stream *stream;
+    struct list node;  // in worker->clients
+    struct list dirty; // in worker->dirty
+    struct wheel_timer keep_alive;
+    struct wheel_timer deadline; // login, later writes that make no progress
+    struct key key;
+    struct client_handle handle;
+    struct frame_reader reader;
+    uint32_t unsent_before; // sealed bytes that waited when `deadline` was armed
+    uint16_t jitter_ms;
+    uint8_t state;         // enum client_state
+    uint8_t end;           // enum client_end: why frames.c has stopped reading
+    uint8_t dup : 1;       // the key may be connected more than once
+    uint8_t home : 1;      // NotePreferred
+    uint8_t not_ideal : 1; // Ideal-Node
+    uint8_t can_ack_pings : 1;
+    uint8_t pong_pending : 1;
+    uint8_t doomed : 1; // a write failed: closed at the end of the turn
+    struct queue control;
+    struct queue packets[PACKET_KINDS];
+    struct routes routes;
+    struct bucket not_here;
+    uint64_t since_ms; // upgrade
+    uint64_t dropped;  // packets for this client
+};
+
+static inline void count(struct counter *counter)
+{
+    counter_add(counter, 1);
+}
+
+#endif
