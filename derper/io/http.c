@@ -105,11 +105,25 @@ static int on_url(llhttp_t *parser, const char *data, size_t len)
     return 0;
 }
 
+// RFC 9110, section 5.6.2. The parser lets spaces through.
+static bool is_token(const char *data, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        const unsigned char c = (unsigned char)data[i];
+
+        if (c <= ' ' || c >= 0x7f || strchr("\"(),/:;<=>?@[\\]{}", c))
+            return false;
+    }
+    return true;
+}
+
 static int on_field_name(llhttp_t *parser, const char *data, size_t len)
 {
     struct http_conn *conn = conn_of(parser);
     const size_t room = sizeof conn->name - conn->name_len;
 
+    if (!is_token(data, len))
+        return HPE_USER;
     // A name that fills the buffer is none of ours.
     len = len < room ? len : room;
     memcpy(conn->name + conn->name_len, data, len);
@@ -274,15 +288,29 @@ static void on_ready(struct stream *stream)
 
 static const char *reason_phrase(int status)
 {
-    switch (status) {
-#define PHRASE(code, name, text) \
-    case code:                   \
-        return #text;
-        HTTP_STATUS_MAP(PHRASE)
-#undef PHRASE
-    default:
-        return "Unknown";
-    }
+    static const struct {
+        int status;
+        const char *phrase;
+    } phrases[] = {
+        {200, "OK"},
+        {204, "No Content"},
+        {302, "Found"},
+        {307, "Temporary Redirect"},
+        {400, "Bad Request"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {414, "URI Too Long"},
+        {426, "Upgrade Required"},
+        {431, "Request Header Fields Too Large"},
+        {500, "Internal Server Error"},
+        {505, "HTTP Version Not Supported"},
+    };
+
+    for (size_t i = 0; i < sizeof phrases / sizeof phrases[0]; i++)
+        if (phrases[i].status == status)
+            return phrases[i].phrase;
+    return ""; // may be empty (RFC 9112, section 4)
 }
 
 static const char *connection_field(const struct http_conn *conn)
