@@ -11,9 +11,13 @@
 struct unsent {
     uv_write_t request;
     struct stream *stream;
+    bool answer; // the engine's own words, not the owner's
     size_t len;
     uint8_t data[];
 };
+
+// Answers that may wait for one socket: an honest peer that is slow to read asks seldom.
+#define STREAM_ANSWERS_MAX 16
 
 struct engine {
     const char *name;
@@ -33,8 +37,11 @@ struct engine {
 extern const struct engine engine_plain;
 extern const struct engine engine_openssl;
 
-// For engines. Sends what stands in the context's `out`; 0 or a negative libuv error.
-int stream_flush_out(struct stream *stream);
+// For engines. Sends what the engine says by itself (handshake, alerts, answers to KeyUpdate) and
+// has put into the context's `out`, behind whatever waits already; the stream does not count as
+// blocked by it. 0 or a negative libuv error: also when STREAM_ANSWERS_MAX wait. `out` is empty
+// afterwards.
+int stream_send_answer(struct stream *stream);
 
 // For engines. Hands plaintext to the owner; false when the stream was closed meanwhile.
 bool stream_deliver(struct stream *stream, uint8_t *data, size_t len);

@@ -97,30 +97,17 @@ static void count_ready(struct stream *stream)
     counter_add(stream->counted_tls13 ? &c->tls13_active : &c->tls12_active, 1);
 }
 
-// The alert that OpenSSL has put into `out` still goes to the peer.
-static bool fail(struct stream *stream, int ssl_error)
+// Counts a failure and sends the alert that OpenSSL has put into `out`. Returns what the owner is
+// to be told.
+static enum stream_end note_end(struct stream *stream, int ssl_error)
 {
     const bool in_order = ssl_error == SSL_ERROR_ZERO_RETURN;
 
     if (!in_order)
         counter_add(&stream->io->counters.tls_failures[tls_failure_of()], 1);
     ERR_clear_error();
-    if (stream->io->out_len > 0 && !stream_blocked(stream))
-        stream_flush_out(stream);
-    stream->io->out_len = 0;
-    return stream_fail(stream, in_order ? STREAM_END_EOF : STREAM_END_TLS);
-}
-
-// Sends what OpenSSL has to say by itself (handshake, answers to KeyUpdate). A blocked stream has
-// no place to put it in order: its peer neither reads nor stops asking, which no honest one does.
-static bool flush_answers(struct stream *stream)
-{
-    if (stream->io->out_len == 0)
-        return true;
-    if (!stream_blocked(stream) && stream_flush_out(stream) == 0)
-        return true;
-    stream->io->out_len = 0;
-    return stream_fail(stream, STREAM_END_RESET);
+    stream_send_answer(stream);
+    return in_order ? STREAM_END_EOF : STREAM_END_TLS;
 }
 
 // 1 when complete, 0 when more bytes are needed, -1 when the stream is gone.
@@ -132,12 +119,14 @@ static int shake_hands(struct stream *stream)
         const int error = SSL_get_error(stream->ssl, result);
 
         if (error != SSL_ERROR_WANT_READ) {
-            fail(stream, error);
+            stream_fail(stream, note_end(stream, error));
             return -1;
         }
     }
-    if (!flush_answers(stream))
+    if (stream_send_answer(stream) < 0) {
+        stream_fail(stream, STREAM_END_RESET);
         return -1;
+    }
     if (result != 1)
         return 0;
     count_ready(stream);
@@ -166,36 +155,50 @@ static size_t open_records(struct stream *stream, int *error)
     return len;
 }
 
+// Opens what is in hand and delivers it. `out` is empty before the owner hears of anything, as it
+// may write to any stream from there.
+static bool read_records(struct stream *stream)
+{
+    struct io_context *io = stream->io;
+    int error;
+
+    do {
+        enum stream_end why = STREAM_END_RESET;
+        size_t n;
+        bool ended;
+
+        ERR_clear_error();
+        n = open_records(stream, &error);
+        ended = error != SSL_ERROR_NONE && error != SSL_ERROR_WANT_READ;
+        if (ended)
+            why = note_end(stream, error);
+        else
+            ended = stream_send_answer(stream) < 0;
+        // What came before the fault is still the peer's word.
+        if (n > 0 && !stream_deliver(stream, io->plain_buffer, n))
+            return false;
+        if (ended)
+            return stream_fail(stream, why);
+    } while (error == SSL_ERROR_NONE);
+    return true;
+}
+
 static bool receive(struct stream *stream, uint8_t *data, size_t len)
 {
     struct io_context *io = stream->io;
-    int error = SSL_ERROR_NONE;
 
     assert(io->out_len == 0);
     io->in = data;
     io->in_len = len;
-    ERR_clear_error();
     if (!stream->ready) {
-        const int done = shake_hands(stream);
+        int done;
 
+        ERR_clear_error();
+        done = shake_hands(stream);
         if (done <= 0)
             return done == 0;
     }
-    while (error == SSL_ERROR_NONE) {
-        const size_t n = open_records(stream, &error);
-
-        if (error != SSL_ERROR_NONE && error != SSL_ERROR_WANT_READ) {
-            // What came before the fault is still the peer's word.
-            if (n > 0 && !stream_deliver(stream, io->plain_buffer, n))
-                return false;
-            return fail(stream, error);
-        }
-        if (!flush_answers(stream))
-            return false;
-        if (n > 0 && !stream_deliver(stream, io->plain_buffer, n))
-            return false;
-    }
-    return true;
+    return read_records(stream);
 }
 
 static bool seal(struct stream *stream, const uint8_t *data, size_t len)

@@ -103,22 +103,28 @@ static void on_written(uv_write_t *request, int status)
     struct unsent *unsent = request->data;
     struct stream *stream = unsent->stream;
 
-    stream->unsent = NULL;
+    const bool answer = unsent->answer;
+
+    if (answer)
+        stream->answers--;
+    else
+        stream->unsent = NULL;
     free(unsent);
     if (stream->state != STREAM_OPEN)
         return;
     if (status < 0)
         stream_fail(stream, STREAM_END_RESET);
-    else
+    else if (!answer)
         stream->callbacks->on_drained(stream);
 }
 
-static int keep_unsent(struct stream *stream, const uint8_t *data, size_t len)
+static int keep_unsent(struct stream *stream, bool answer, const uint8_t *data, size_t len)
 {
     struct unsent *unsent = memory_get(sizeof *unsent + len);
 
     unsent->request.data = unsent;
     unsent->stream = stream;
+    unsent->answer = answer;
     unsent->len = len;
     memcpy(unsent->data, data, len);
 
@@ -127,12 +133,15 @@ static int keep_unsent(struct stream *stream, const uint8_t *data, size_t len)
 
     if (err < 0)
         free(unsent);
+    else if (answer)
+        stream->answers++;
     else
         stream->unsent = unsent;
     return err;
 }
 
-int stream_flush_out(struct stream *stream)
+// Sends what stands in the context's `out`, behind whatever waits already.
+static int flush_out(struct stream *stream, bool answer)
 {
     struct io_context *io = stream->io;
     const uv_buf_t buf = uv_buf_init((char *)io->out, (unsigned)io->out_len);
@@ -142,13 +151,20 @@ int stream_flush_out(struct stream *stream)
     io->out_len = 0;
     if (len == 0)
         return 0;
-    assert(!stream->unsent);
     n = uv_try_write((uv_stream_t *)&stream->tcp, &buf, 1);
     if (n == UV_EAGAIN)
         n = 0;
     if (n < 0 || (size_t)n == len)
         return n < 0 ? n : 0;
-    return keep_unsent(stream, io->out + n, len - (size_t)n);
+    return keep_unsent(stream, answer, io->out + n, len - (size_t)n);
+}
+
+int stream_send_answer(struct stream *stream)
+{
+    if (stream->answers < STREAM_ANSWERS_MAX)
+        return flush_out(stream, true);
+    stream->io->out_len = 0;
+    return UV_ENOBUFS;
 }
 
 int stream_write(struct stream *stream, const struct stream_buf *pieces, size_t count)
@@ -160,7 +176,7 @@ int stream_write(struct stream *stream, const struct stream_buf *pieces, size_t 
             return UV_EPROTO;
         }
     }
-    return stream_flush_out(stream);
+    return flush_out(stream, false);
 }
 
 bool stream_blocked(const struct stream *stream)
@@ -187,7 +203,7 @@ void stream_shutdown(struct stream *stream)
         return;
     stream->shut = true;
     stream->engine->goodbye(stream);
-    stream_flush_out(stream);
+    flush_out(stream, true);
     request = memory_get(sizeof *request);
     if (uv_shutdown(request, (uv_stream_t *)&stream->tcp, on_shut) < 0)
         free(request);
@@ -199,7 +215,7 @@ void stream_close(struct stream *stream)
         return;
     if (!stream->unsent && !stream->shut) {
         stream->engine->goodbye(stream);
-        stream_flush_out(stream);
+        flush_out(stream, true);
     }
     stream->io->out_len = 0;
     stream->state = STREAM_CLOSING;

@@ -51,7 +51,8 @@ struct stream {
     void *owner;
     struct unsent *unsent; // what the socket did not take; NULL unless blocked
     uint8_t state;
-    bool ready; // handshake complete
+    uint8_t answers; // the engine's own words that the socket did not take
+    bool ready;      // handshake complete
     bool counted_tls13;
     bool shut; // our side is half-closed
 };

@@ -102,9 +102,10 @@ static bool set_identity(SSL_CTX *ctx, const struct tls_identity *identity)
 
 SSL_CTX *tls_context_new(const struct tls_identity *identity)
 {
-    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    SSL_CTX *ctx;
 
     ERR_clear_error();
+    ctx = SSL_CTX_new(TLS_server_method());
     if (ctx && set_policy(ctx) && set_identity(ctx, identity) &&
         (!identity->hostname || require_name(ctx, identity->hostname)))
         return ctx;
@@ -114,13 +115,17 @@ SSL_CTX *tls_context_new(const struct tls_identity *identity)
 
 enum tls_failure tls_failure_of(void)
 {
-    const int reason = ERR_GET_REASON(ERR_peek_error());
+    const unsigned long error = ERR_peek_error();
+    const int reason = ERR_GET_REASON(error);
 
-    if (reason > SSL_AD_REASON_OFFSET)
+    if (error == 0)
+        return TLS_FAILURE_CLOSED;
+    // Other libraries use the same numbers for other reasons.
+    if (ERR_GET_LIB(error) != ERR_LIB_SSL)
+        return TLS_FAILURE_OTHER;
+    if (reason > SSL_AD_REASON_OFFSET && reason <= SSL_AD_REASON_OFFSET + UINT8_MAX)
         return TLS_FAILURE_CLIENT_ALERT;
     switch (reason) {
-    case 0:
-        return TLS_FAILURE_CLOSED;
     case SSL_R_HTTP_REQUEST:
     case SSL_R_HTTPS_PROXY_REQUEST:
     case SSL_R_WRONG_VERSION_NUMBER:

@@ -28,6 +28,14 @@ BINARY = os.path.abspath(os.environ.get("DERPER_BIN") or os.path.join(ROOT, "bui
 ARGS = shlex.split(os.environ.get("DERPER_ARGS", ""))
 OURS = os.environ.get("DERPER_KIND", "ours") != "original"
 
+
+def is_sanitized():
+    with open(BINARY, "rb") as file:
+        program = file.read()
+    return any(name in program for name in (b"__asan_init", b"__tsan_init", b"__msan_init"))
+
+
+SANITIZED = os.access(BINARY, os.R_OK) and is_sanitized()
 DOMAIN = "derp.test"
 READY_LINE = "derper: serving on "
 SANITIZER_REPORT = re.compile(
@@ -114,7 +122,8 @@ class Derper:
             arguments += ["--hostname", self.hostname, "--certmode", "manual",
                           "--certdir", self.cert_dir, "--http-port", str(self.http_port)]
         else:
-            arguments += ["--http-port", "-1"]
+            # The original takes any port but 443 for plain HTTP; ours wants to be told.
+            arguments += ["--http-port", "-1"] + (["--tls=off"] if OURS else [])
         arguments += ["--stun-port", str(self.stun_port)] if self.stun else ["--stun=false"]
         return arguments + self.args + ARGS
 
@@ -270,6 +279,11 @@ class Derper:
     def rss_kib(self):
         with open(f"/proc/{self.pid}/status", encoding="ascii") as file:
             return int(re.search(r"VmRSS:\s+(\d+) kB", file.read())[1])
+
+    def assert_memory(self, before_kib, most_kib):
+        """Resident memory has not grown by more; a sanitizer keeps what was freed, so it says nothing there."""
+        grown = self.rss_kib() - before_kib
+        assert SANITIZED or grown < most_kib, f"memory grew by {grown} KiB from {before_kib} KiB"
 
     def public_key(self):
         with open(self.key_file, encoding="ascii") as file:
