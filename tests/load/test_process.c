@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "process.h"
+
+#include "base/clock.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#define WORK_MS 100
+
+static void *work(void *nothing)
+{
+    const uint64_t end = clock_ms() + WORK_MS;
+
+    while (clock_ms() < end)
+        ;
+    return nothing;
+}
+
+static void test_own_work_is_seen(void **state)
+{
+    static struct process_cpu before, after;
+    struct process_spent spent;
+
+    (void)state;
+    assert_true(process_cpu_read(getpid(), &before));
+    work(NULL);
+    assert_true(process_cpu_read(getpid(), &after));
+    process_cpu_between(&before, &after, &spent);
+    // Other programs may have the core for a while, so the lower bound is a loose one.
+    assert_in_range(spent.ran_ns, WORK_MS * NS_PER_MS / 20, 2 * WORK_MS * NS_PER_MS);
+}
+
+static void test_ended_threads_fall_back_to_ticks(void **state)
+{
+    static struct process_cpu before, after;
+    struct process_spent spent;
+    pthread_t thread;
+
+    (void)state;
+    assert_int_equal(pthread_create(&thread, NULL, work, NULL), 0);
+    while (process_cpu_read(getpid(), &before) && before.count < 2)
+        usleep(1000);
+    pthread_join(thread, NULL);
+    assert_true(process_cpu_read(getpid(), &after));
+    process_cpu_between(&before, &after, &spent);
+    assert_false(spent.by_schedstat);
+    assert_in_range(spent.ran_ns, 0, 2 * WORK_MS * NS_PER_MS);
+}
+
+static void test_absent_process(void **state)
+{
+    static struct process_cpu cpu;
+
+    (void)state;
+    assert_false(process_cpu_read(0x7ffffff0, &cpu));
+    assert_int_equal(process_rss(0x7ffffff0), 0);
+}
+
+static void test_memory(void **state)
+{
+    (void)state;
+    assert_true(process_rss(getpid()) > 100000);
+    assert_true(process_kernel_slab() > 100000);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_own_work_is_seen),
+        cmocka_unit_test(test_ended_threads_fall_back_to_ticks),
+        cmocka_unit_test(test_absent_process),
+        cmocka_unit_test(test_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
