@@ -137,6 +137,7 @@ static void serve_home(const struct web *web, struct http_conn *conn,
         answer_line(conn, 405, "Allow: GET, HEAD\r\n", "this is not a proxy");
         return;
     }
+    static_assert(WEB_HOME_URL_MAX_BYTES <= ANSWER_LOCATION_MAX_BYTES, "no URL is cut");
     switch (web->config.home) {
     case WEB_HOME_PAGE:
         answer_body(conn, TYPE_HTML, web->landing.data, web->landing.len);

@@ -18,6 +18,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define WEB_HOME_URL_MAX_BYTES 2560 // a longer one would be cut
+
 enum web_home {
     WEB_HOME_PAGE,
     WEB_HOME_BLANK,
@@ -49,7 +51,7 @@ struct web_config {
     void *upgrade_data;
 
     enum web_home home;
-    const char *home_url; // with WEB_HOME_REDIRECT: http(s), printable ASCII without spaces
+    const char *home_url; // with WEB_HOME_REDIRECT: at most WEB_HOME_URL_MAX_BYTES, no line ends
 
     int https_port; // where the HTTP port's redirects lead
     int http_port;  // the port that the HTTP port's listeners have; <= 0 when there are none
