@@ -39,7 +39,8 @@ enum tls_failure {
 const char *tls_failure_name(enum tls_failure failure);
 
 struct io_counters {
-    struct counter accepted;
+    struct counter tls_accepted;
+    struct counter plain_accepted;
     struct counter accept_failures;
     struct counter accept_pauses; // no descriptor was free
     struct counter streams;       // gauge

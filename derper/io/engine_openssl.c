@@ -5,8 +5,10 @@
 // never sees a socket.
 #include "io/engine.h"
 
+#include "base/log.h"
 #include "io/tls.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <openssl/err.h>
 #include <string.h>
@@ -97,14 +99,42 @@ static void count_ready(struct stream *stream)
     counter_add(stream->counted_tls13 ? &c->tls13_active : &c->tls12_active, 1);
 }
 
+// What an operator can do about it, behind OpenSSL's words.
+static const char *const hints[TLS_FAILURES] = {
+    [TLS_FAILURE_NOT_TLS] = "; this port speaks TLS",
+    [TLS_FAILURE_SNI] = "; it asked for another host name than --hostname, or for none",
+    [TLS_FAILURE_CLIENT_ALERT] = "; the client refused, most often because of our certificate",
+};
+
+static struct log_limit failure_logs[TLS_FAILURES] = {[0 ... TLS_FAILURES - 1] = LOG_LIMIT_INIT};
+
+// Before OpenSSL's error queue is cleared. Clients that just go away are counted only.
+static void log_failure(const struct stream *stream, enum tls_failure failure)
+{
+    const char *reason = ERR_reason_error_string(ERR_peek_error());
+    char address[INET6_ADDRSTRLEN] = "?";
+    struct sockaddr_in6 peer;
+
+    if (failure == TLS_FAILURE_CLOSED)
+        return;
+    stream_peer(stream, &peer);
+    inet_ntop(AF_INET6, &peer.sin6_addr, address, sizeof address);
+    log_limited(&failure_logs[failure], "TLS with [%s] failed: %s%s", address,
+                reason ? reason : tls_failure_name(failure), hints[failure] ? hints[failure] : "");
+}
+
 // Counts a failure and sends the alert that OpenSSL has put into `out`. Returns what the owner is
 // to be told.
 static enum stream_end note_end(struct stream *stream, int ssl_error)
 {
     const bool in_order = ssl_error == SSL_ERROR_ZERO_RETURN;
 
-    if (!in_order)
-        counter_add(&stream->io->counters.tls_failures[tls_failure_of()], 1);
+    if (!in_order) {
+        const enum tls_failure failure = tls_failure_of();
+
+        counter_add(&stream->io->counters.tls_failures[failure], 1);
+        log_failure(stream, failure);
+    }
     ERR_clear_error();
     stream_send_answer(stream);
     return in_order ? STREAM_END_EOF : STREAM_END_TLS;

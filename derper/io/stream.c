@@ -87,7 +87,7 @@ struct stream *stream_accept(struct io_context *io, uv_stream_t *listening, bool
         uv_close((uv_handle_t *)&stream->tcp, on_closed);
         return NULL;
     }
-    counter_add(&io->counters.accepted, 1);
+    counter_add(tls ? &io->counters.tls_accepted : &io->counters.plain_accepted, 1);
     stream_set_reading(stream, true);
     return stream;
 }

@@ -298,6 +298,7 @@ static bool decide_ports(const struct reader *reader)
 {
     struct options *options = reader->options;
 
+    options->hostname_given = was_given(reader, "hostname");
     if (!options->stun)
         options->stun_port = -1;
     if (!options->serve_tls)

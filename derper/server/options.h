@@ -61,6 +61,7 @@ struct options {
     char key_path[OPTIONS_PATH_BYTES];  // -c or its default; "" = a fresh key at each start (--dev)
     bool key_path_is_default;           // log "no config path specified; using …"
     bool hostname_is_ip;
+    bool hostname_given; // false: `hostname` is only the original's default
 
     // --- Flags of Tailscale's derper. ---
     bool dev;

@@ -216,7 +216,7 @@ static void start_web(struct server *server)
     const struct options *options = server->options;
     struct web_config config = {
         .relay = &server->relay,
-        .hostname = options->hostname,
+        .hostname = options->hostname_given ? options->hostname : "",
         .version = DERPER_VERSION,
         .derp = options->derp,
         .upgrade = on_upgrade,

@@ -77,7 +77,8 @@ static const struct entry relay_entries[] = {
 };
 
 static const struct entry own_entries[] = {
-    {"tls_listener_accepted_connections", METRIC_COUNTER, IO(accepted)},
+    {"tls_listener_accepted_connections", METRIC_COUNTER, IO(tls_accepted)},
+    {"derper_plain_accepted_connections", METRIC_COUNTER, IO(plain_accepted)},
     {"tls_listener_rejected_connections", METRIC_COUNTER, IO(accept_failures)},
     {"derper_accept_pauses", METRIC_COUNTER, IO(accept_pauses)},
     {"derper_streams", METRIC_GAUGE, IO(streams)},
@@ -184,6 +185,20 @@ static void put_absent(struct metrics *metrics)
                       sizeof bounds / sizeof bounds[0], counts, 0);
 }
 
+// The same for bootstrap DNS.
+static void put_absent_dns(struct metrics *metrics)
+{
+    static const char *const counters[] = {
+        "bootstrap_dns_requests",           "bootstrap_dns_published_hits",
+        "bootstrap_dns_published_misses",   "bootstrap_dns_unpublished_hits",
+        "bootstrap_dns_unpublished_misses", "bootstrap_dns_unpublished_percent_misses",
+        "bootstrap_dns_queried_domains",
+    };
+
+    for (size_t i = 0; i < sizeof counters / sizeof counters[0]; i++)
+        metrics_counter(metrics, counters[i], 0);
+}
+
 static void put_tls(struct metrics *metrics, const struct io_counters *io)
 {
     metrics_family(metrics, METRIC_COUNTER, "derper_tls_request_version");
@@ -262,5 +277,6 @@ void numbers_write(struct metrics *metrics, const struct numbers *numbers)
     put_tls(metrics, &totals.all.io);
     put_ends(metrics, &totals.all.relay);
     put_workers(metrics, &totals);
+    put_absent_dns(metrics);
     put_process(metrics, numbers);
 }
