@@ -11,8 +11,6 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-#define HUGE_PAGE_BYTES (2u << 20)
-
 static void on_ready(struct conn *conn)
 {
     (void)conn;
@@ -82,18 +80,16 @@ static uint64_t sealed_frame_bytes(const struct flows *flows, bool tls)
     return tls ? record_sealed_bytes(frame_bytes(flows)) : frame_bytes(flows);
 }
 
-static uint64_t sealed_flow_bytes(const struct flows *flows, uint64_t each)
+static uint64_t sealed_bytes(const struct flows *flows, bool tls)
 {
-    const uint64_t bytes = flows->frames_each * each;
-
-    return (bytes + HUGE_PAGE_BYTES - 1) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
+    return flows->count * flows->frames_each * sealed_frame_bytes(flows, tls);
 }
 
 uint64_t flows_memory(const struct flows *flows, bool tls)
 {
     const uint64_t notes = flows->frames_each * (sizeof(uint64_t) + 1);
 
-    return flows->count * (sealed_flow_bytes(flows, sealed_frame_bytes(flows, tls)) + notes);
+    return sealed_bytes(flows, tls) + flows->count * notes;
 }
 
 // Each frame is a record of its own (two when it is larger than one), as clients make them.
@@ -118,17 +114,12 @@ static void seal_flow(struct flow *flow)
     }
 }
 
-static bool prepare_flow(struct flow *flow)
+static void prepare_flow(struct flow *flow)
 {
     static const struct conn_handlers handlers = {on_ready, on_frame, on_end};
     struct flows *all = flow->all;
-    const size_t bytes = sealed_flow_bytes(all, all->frame_bytes);
-    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-    if (memory == MAP_FAILED)
-        return false;
-    madvise(memory, bytes, MADV_HUGEPAGE);
-    flow->sealed = memory;
+    flow->sealed = all->sealed + flow->number * all->frames_each * all->frame_bytes;
     flow->written_ns = memory_zeroed(all->frames_each * sizeof *flow->written_ns);
     flow->seen = memory_zeroed(all->frames_each);
     // Touched now, so that the run takes no page faults.
@@ -136,20 +127,26 @@ static bool prepare_flow(struct flow *flow)
     flow->from->handlers = flow->to->handlers = &handlers;
     flow->from->data = flow->to->data = flow;
     seal_flow(flow);
-    return true;
 }
 
 bool flows_prepare(struct flows *flows, struct fleet *fleet)
 {
+    const bool tls = fleet->conns[0].tls;
+    const size_t bytes = sealed_bytes(flows, tls);
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (memory == MAP_FAILED)
+        return false;
+    madvise(memory, bytes, MADV_HUGEPAGE);
+    flows->sealed = memory;
     flows->flow = memory_zeroed(flows->count * sizeof *flows->flow);
-    flows->frame_bytes = sealed_frame_bytes(flows, fleet->conns[0].tls);
+    flows->frame_bytes = sealed_frame_bytes(flows, tls);
     for (uint64_t i = 0; i < flows->count; i++) {
         flows->flow[i] = (struct flow){.all = flows,
                                        .number = (uint32_t)i,
                                        .from = &fleet->conns[2 * i],
                                        .to = &fleet->conns[2 * i + 1]};
-        if (!prepare_flow(&flows->flow[i]))
-            return false;
+        prepare_flow(&flows->flow[i]);
     }
     return true;
 }
@@ -157,14 +154,13 @@ bool flows_prepare(struct flows *flows, struct fleet *fleet)
 void flows_deinit(struct flows *flows)
 {
     for (uint64_t i = 0; flows->flow && i < flows->count; i++) {
-        struct flow *flow = &flows->flow[i];
-
-        if (flow->sealed)
-            munmap(flow->sealed, sealed_flow_bytes(flows, flows->frame_bytes));
-        free(flow->written_ns);
-        free(flow->seen);
+        free(flows->flow[i].written_ns);
+        free(flows->flow[i].seen);
     }
+    if (flows->sealed)
+        munmap(flows->sealed, flows->count * flows->frames_each * flows->frame_bytes);
     free(flows->flow);
+    flows->sealed = NULL;
     flows->flow = NULL;
 }
 

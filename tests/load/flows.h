@@ -27,6 +27,7 @@ struct flow {
 
 struct flows {
     struct flow *flow;
+    uint8_t *sealed; // of all flows, one behind the other
     uint64_t count, frames_each, burst, payload_bytes, frame_bytes;
     uint64_t interval_ns_x1024; // between bursts of all flows; 0: as fast as possible
     uint64_t warm_each;         // the first frames of each flow, which are not counted

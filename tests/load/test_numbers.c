@@ -90,7 +90,7 @@ static void test_mixed_packets_are_seen(void **state)
     assert_false(payload_check(one, sizeof one, &out));
 }
 
-// RFC 8489's polynomial over a request whose bytes were checked against Tailscale's stun package.
+// The fingerprint is right when Tailscale's server answers at all; this is about reading answers.
 static void test_stun(void **state)
 {
     uint8_t request[STUN_REQUEST_BYTES];

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The machine that is measured on, and what else runs there."""
+import os
+import platform
+import re
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def read(path):
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def describe():
+    model = re.search(r"model name\s*:\s*(.+)", read("/proc/cpuinfo"))
+    memory = re.search(r"MemTotal:\s*(\d+)", read("/proc/meminfo"))
+    gib = int(memory[1]) / 1024 / 1024 if memory else 0
+    return (f"{model[1] if model else platform.machine()}, {os.cpu_count()} CPUs, {gib:.0f} GiB, "
+            f"Linux {platform.release()}")
+
+
+def load_average():
+    return os.getloadavg()[0]
+
+
+def core_busy_s(core):
+    """CPU seconds that programs, interrupts (which a program's own CPU time holds too) and other guests of the host took
+    on a core."""
+    line = re.search(rf"^cpu{core} (.+)$", read("/proc/stat"), re.M)
+    if not line:
+        return 0.0
+    user, nice, system, _idle, _iowait, irq, softirq, steal = [int(n) for n in line[1].split()[:8]]
+    return (user + nice + system + irq + softirq + steal) / TICKS
+
+
+def process_cpu_s(pid):
+    fields = read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS if len(fields) > 12 else 0.0
