@@ -91,7 +91,7 @@ static bool set_policy(SSL_CTX *ctx)
 static bool set_identity(SSL_CTX *ctx, const struct tls_identity *identity)
 {
     if (SSL_CTX_use_certificate(ctx, identity->leaf) != 1 ||
-        SSL_CTX_use_PrivateKey(ctx, identity->key) != 1)
+        SSL_CTX_use_PrivateKey(ctx, identity->key) != 1 || SSL_CTX_check_private_key(ctx) != 1)
         return false;
     for (int i = 0; i < sk_X509_num(identity->chain); i++) {
         if (SSL_CTX_add1_chain_cert(ctx, sk_X509_value(identity->chain, i)) != 1)
