@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "relay/routes.h"
+
+#include "base/memory.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+#include <string.h>
+
+static struct key key_of(uint32_t n)
+{
+    struct key key = {{0}};
+
+    memcpy(key.bytes, &n, sizeof n);
+    return key;
+}
+
+static struct client_handle handle_of(uint32_t n)
+{
+    return (struct client_handle){.slot = n, .generation = n + 1, .worker = (uint16_t)(n % 7)};
+}
+
+static bool add(struct routes *routes, uint32_t n, uint32_t epoch)
+{
+    const struct key key = key_of(n);
+    const struct client_handle handle = handle_of(n);
+
+    return routes_add(routes, &key, key_hash(&key), &handle, epoch);
+}
+
+static struct route *find(struct routes *routes, uint32_t n)
+{
+    const struct key key = key_of(n);
+    uint64_t hash = 0;
+    struct route *route = routes_find(routes, &key, &hash);
+
+    assert_true(hash == key_hash(&key)); // told whether it is found or not
+    return route;
+}
+
+static void count_one(void *route, void *data)
+{
+    const struct route *r = route;
+    struct routes *seen = data;
+
+    assert_true(r->hash == key_hash(&r->destination));
+    assert_true(routes_add(seen, &r->destination, r->hash, &r->handle, r->epoch));
+}
+
+static size_t count_each(const struct routes *routes)
+{
+    struct routes seen;
+    size_t count;
+
+    routes_init(&seen);
+    routes_each(routes, count_one, &seen);
+    count = seen.table.count;
+    routes_deinit(&seen);
+    return count;
+}
+
+static void test_find(void **state)
+{
+    struct routes routes;
+
+    (void)state;
+    routes_init(&routes);
+    assert_null(find(&routes, 1));
+    for (uint32_t n = 0; n < 1000; n++) {
+        assert_null(find(&routes, n));
+        assert_true(add(&routes, n, n * 3));
+        assert_int_equal(find(&routes, n)->epoch, n * 3);
+    }
+    for (uint32_t n = 0; n < 1000; n++) {
+        const struct client_handle handle = handle_of(n);
+        const struct key key = key_of(n);
+
+        assert_true(client_handle_equal(&find(&routes, n)->handle, &handle));
+        assert_true(key_equal(&find(&routes, n)->destination, &key));
+        assert_int_equal(find(&routes, n)->epoch, n * 3);
+    }
+    assert_null(find(&routes, 1000));
+    assert_int_equal(count_each(&routes), 1000);
+    routes_deinit(&routes);
+}
+
+// The pointer to the last one is only ever a short cut.
+static void test_last(void **state)
+{
+    struct routes routes;
+    const struct route *one, *two;
+
+    (void)state;
+    routes_init(&routes);
+    assert_null(routes.last);
+    add(&routes, 1, 0);
+    one = routes.last;
+    add(&routes, 2, 0);
+    two = routes.last;
+    assert_ptr_not_equal(one, two);
+    assert_ptr_equal(find(&routes, 1), one);
+    assert_ptr_equal(routes.last, one);
+    assert_null(find(&routes, 3));
+    assert_ptr_equal(routes.last, one);
+    for (uint32_t n = 3; n < 500; n++) // the table grows, its values stay
+        add(&routes, n, 0);
+    assert_ptr_equal(find(&routes, 1), one);
+    assert_ptr_equal(find(&routes, 2), two);
+    routes_deinit(&routes);
+    assert_null(routes.last);
+    assert_null(find(&routes, 1));
+}
+
+static void test_bound(void **state)
+{
+    struct routes routes;
+
+    (void)state;
+    routes_init(&routes);
+    for (uint32_t n = 0; n < ROUTES_MAX; n++)
+        assert_true(add(&routes, n, 0));
+    assert_false(add(&routes, ROUTES_MAX, 0));
+    assert_null(find(&routes, ROUTES_MAX));
+    assert_non_null(find(&routes, ROUTES_MAX - 1));
+    assert_int_equal(count_each(&routes), ROUTES_MAX);
+    routes_deinit(&routes);
+}
+
+static struct routes *heap_routes(uint32_t from, uint32_t to, uint32_t epoch)
+{
+    struct routes *routes = memory_get(sizeof *routes);
+
+    routes_init(routes);
+    for (uint32_t n = from; n < to; n++)
+        assert_true(add(routes, n, epoch));
+    return routes;
+}
+
+static void test_merge(void **state)
+{
+    static const struct {
+        uint32_t from, to, other_from, other_to, count;
+    } cases[] = {
+        {0, 0, 0, 0, 0},
+        {0, 10, 0, 0, 10},
+        {0, 0, 0, 10, 10},
+        {0, 10, 10, 20, 20},
+        {0, 10, 5, 20, 20},
+        {0, 10, 0, 10, 10},
+        {0, ROUTES_MAX, ROUTES_MAX, ROUTES_MAX + 10, ROUTES_MAX},
+        {0, ROUTES_MAX - 3, ROUTES_MAX, 2 * ROUTES_MAX, ROUTES_MAX},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct routes into;
+
+        routes_init(&into);
+        for (uint32_t n = cases[i].from; n < cases[i].to; n++)
+            add(&into, n, 1);
+        routes_merge(&into, heap_routes(cases[i].other_from, cases[i].other_to, 2));
+        assert_int_equal(count_each(&into), cases[i].count);
+        for (uint32_t n = cases[i].from; n < cases[i].to; n++)
+            assert_int_equal(find(&into, n)->epoch, 1); // what was there stays
+        for (uint32_t n = cases[i].to; n < cases[i].other_to && cases[i].count < ROUTES_MAX; n++)
+            assert_int_equal(find(&into, n)->epoch, 2);
+        routes_deinit(&into);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_find),
+        cmocka_unit_test(test_last),
+        cmocka_unit_test(test_bound),
+        cmocka_unit_test(test_merge),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
