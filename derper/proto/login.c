@@ -51,8 +51,6 @@ static enum login_result read_mesh_key(json_t *object, struct client_info *out)
         return LOGIN_OK;
     if (!json_is_string(value))
         return LOGIN_BAD_MESH_KEY;
-    if (json_string_length(value) == 0)
-        return LOGIN_OK;
     out->has_mesh_key =
         key_from_hex(&out->mesh_key, json_string_value(value), json_string_length(value));
     return out->has_mesh_key ? LOGIN_OK : LOGIN_BAD_MESH_KEY;

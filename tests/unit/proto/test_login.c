@@ -97,7 +97,7 @@ static const struct {
     {"null is absent", "{\"CanAckPings\":null,\"IsProber\":null,\"meshKey\":null}", LOGIN_OK, 0},
     {"null after a value", "{\"CanAckPings\":true,\"canackpings\":null}", LOGIN_OK, ACK},
     {"any version", "{\"version\":77,\"IsProber\":true}", LOGIN_OK, PROBER},
-    {"empty mesh key", "{\"meshKey\":\"\"}", LOGIN_OK, 0},
+    {"empty mesh key", "{\"meshKey\":\"\"}", LOGIN_BAD_MESH_KEY, 0},
     {"zero mesh key is a key",
      "{\"meshKey\":\"0000000000000000000000000000000000000000000000000000000000000000\"}", LOGIN_OK,
      MESH},
