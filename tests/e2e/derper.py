@@ -192,9 +192,7 @@ class Derper:
         begin = time.monotonic()
         self.signal(signal.SIGTERM)
         code = self.wait_exit(patience)
-        # The original knows no orderly end.
-        expected = (0,) if OURS else (0, -signal.SIGTERM)
-        assert code in expected, f"exit code {code} after SIGTERM"
+        assert code == 0, f"exit code {code} after SIGTERM"
         return time.monotonic() - begin
 
     def reload(self):

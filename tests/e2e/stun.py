@@ -10,9 +10,12 @@ COOKIE = bytes.fromhex("2112a442")
 SOFTWARE = 0x8022
 FINGERPRINT = 0x8028
 XOR_MAPPED_ADDRESS = 0x0020
+ERROR_CODE = 0x0009
+UNKNOWN_ATTRIBUTES = 0x000A
 FINGERPRINT_XOR = 0x5354554E
 BINDING_REQUEST = 0x0001
 BINDING_ANSWER = 0x0101
+BINDING_ERROR = 0x0111
 
 
 def attribute(kind, value):
@@ -44,6 +47,20 @@ def parse_answer(data, transaction):
     raw = bytes(a ^ b for a, b in zip(data[28:], mask))
     assert len(raw) == {1: 4, 2: 16}[family]
     return ipaddress.ip_address(raw), port
+
+
+def error_attributes(data, transaction):
+    """The attributes of an error answer, by their types."""
+    kind, length = struct.unpack(">HH", data[:4])
+    assert (kind, length) == (BINDING_ERROR, len(data) - 20), data.hex()
+    assert data[4:8] == COOKIE and data[8:20] == transaction
+    attributes = {}
+    rest = data[20:]
+    while rest:
+        kind, size = struct.unpack(">HH", rest[:4])
+        attributes[kind] = rest[4:4 + size]
+        rest = rest[4 + size + -size % 4:]
+    return attributes
 
 
 def client(server, source=None):

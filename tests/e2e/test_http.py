@@ -365,7 +365,6 @@ def test_http_port_serves_nothing_but_the_redirect(relay, path):
     assert relay.get(path, [("Connection", "Upgrade"), ("Upgrade", "DERP")], on_http=True).status == 302
 
 
-@ours
 def test_redirect_does_not_split_the_answer(relay):
     """What a stranger puts into the request line cannot become a header of ours."""
     link = relay.http_link()

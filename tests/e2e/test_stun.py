@@ -127,6 +127,42 @@ def test_requests_are_counted(start):
         assert samples.total("stun_addrfamily", family="ipv6") == 1
 
 
+# --stun-any: also for programs that are not Tailscale's
+
+@pytest.fixture(scope="module")
+def open_relay(keeper):
+    return keeper("ip", "--stun-any")
+
+
+@ours
+@pytest.mark.parametrize("options", [{}, {"software": None}, {"software": None, "fingerprint": False},
+                                     {"software": b"a tester"}], ids=str)
+def test_any_request_is_answered_if_told_so(open_relay, options):
+    with stun.client(("127.0.0.1", open_relay.stun_port)) as udp:
+        data = stun.request(**options)
+        answer, transaction = ask(udp, data)
+        assert stun.parse_answer(answer, transaction) == (ipaddress.ip_address("127.0.0.1"), udp.getsockname()[1])
+
+
+@ours
+def test_unknown_required_attribute_is_refused_with_420(open_relay):
+    with stun.client(("127.0.0.1", open_relay.stun_port)) as udp:
+        data = stun.request(software=None, more=stun.attribute(0x7777, b"what"), fingerprint=False)
+        answer, transaction = ask(udp, data)
+        attributes = stun.error_attributes(answer, transaction)
+        assert attributes[stun.ERROR_CODE][2:4] == bytes([4, 20])
+        assert attributes[stun.UNKNOWN_ATTRIBUTES][:2] == b"\x77\x77"
+
+
+@ours
+@pytest.mark.parametrize("fault", ["nothing", "one byte", "text", "wrong fingerprint", "wrong cookie", "an answer",
+                                   "an indication", "another method", "cut", "attribute beyond the end",
+                                   "1400 zeros"])
+def test_what_is_no_request_is_ignored_by_the_open_relay_too(open_relay, fault):
+    with stun.client(("127.0.0.1", open_relay.stun_port)) as udp:
+        assert is_ignored(udp, SPOILED[fault])
+
+
 def test_many_requests_at_once(relay):
     count = 500
     with stun.client(("127.0.0.1", relay.stun_port)) as udp:
