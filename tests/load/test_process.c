@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <unistd.h>
 
 #define WORK_MS 100
@@ -36,17 +37,27 @@ static void test_own_work_is_seen(void **state)
     assert_in_range(spent.ran_ns, WORK_MS * NS_PER_MS / 20, 2 * WORK_MS * NS_PER_MS);
 }
 
+static void *work_when_told(void *told)
+{
+    sem_wait(told);
+    return work(NULL);
+}
+
 static void test_ended_threads_fall_back_to_ticks(void **state)
 {
     static struct process_cpu before, after;
     struct process_spent spent;
     pthread_t thread;
+    sem_t told;
 
     (void)state;
-    assert_int_equal(pthread_create(&thread, NULL, work, NULL), 0);
-    while (process_cpu_read(getpid(), &before) && before.count < 2)
-        usleep(1000);
+    sem_init(&told, 0, 0);
+    assert_int_equal(pthread_create(&thread, NULL, work_when_told, &told), 0);
+    assert_true(process_cpu_read(getpid(), &before));
+    assert_true(before.count >= 2);
+    sem_post(&told);
     pthread_join(thread, NULL);
+    sem_destroy(&told);
     assert_true(process_cpu_read(getpid(), &after));
     process_cpu_between(&before, &after, &spent);
     assert_false(spent.by_schedstat);

@@ -28,8 +28,8 @@ def load_average():
 
 
 def core_busy_s(core):
-    """CPU seconds that programs, interrupts (which a program's own CPU time holds too) and other guests of the host took
-    on a core."""
+    """CPU seconds that programs, interrupts (which a program's own CPU time holds too) and other guests of the host
+    took on a core."""
     line = re.search(rf"^cpu{core} (.+)$", read("/proc/stat"), re.M)
     if not line:
         return 0.0

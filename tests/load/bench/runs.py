@@ -89,8 +89,8 @@ def sustained(result):
 
 
 def sweep(bench, kind, cell, most):
-    """Doubles the rate until it does not hold, then halves the gap. `highest` is the last rate that held in a valid run;
-    `limit` is "loss" when the relay ended the search, else what did: the generator may have been the limit then."""
+    """Doubles the rate until it does not hold, then halves the gap. `highest` is the last rate that held in a valid
+    run; `limit` is "loss" when the relay ended the search, else what did: perhaps the generator was the limit."""
     good, bad, limit, rate, steps = 0, None, f"nothing above {most} was tried", cell.start_rate, 0
     while rate <= most and steps <= SWEEP_STEPS:
         result = bench.run(kind, cell.name, [*cell.arguments, "--rate", str(rate), *SWEEP_S])
