@@ -79,6 +79,19 @@ def environment(extra, home):
     return env
 
 
+def workers(count):
+    """Arguments for that many workers; the original has none, and DERPER_ARGS goes first."""
+    if not OURS or any("workers" in a for a in ARGS):
+        return []
+    return [f"--workers={count}"]
+
+
+def nobody_is_left(samples):
+    """The only stream is the one by which the metrics are asked."""
+    ours_too = samples["derper_logins_pending"] == 0 and samples["derper_streams"] <= 1 if OURS else True
+    return samples["derp_current_connections"] == 0 and ours_too
+
+
 class Derper:
     """A relay in one of three modes: "ip" (self-signed), "domain" (derp.test), "plain" (no TLS)."""
 
@@ -151,7 +164,7 @@ class Derper:
         def ready():
             if self.process.poll() is not None:
                 return "ended"
-            return READY_LINE in self.log_since_start() and (OURS or self.takes_connections())
+            return READY_LINE in self.log_since_start() and (OURS or self.wrapper or self.takes_connections())
 
         if wait_until(ready, "the relay to serve") != "ended":
             return True
@@ -222,14 +235,20 @@ class Derper:
         if self.process is None:
             return
         ended = None if self.running else self.process.returncode
-        try:
-            if self.running:
-                self.stop()
-        finally:
-            self.kill_leftover()
+        fault = self.stop_for_good() if self.running else None
         report = SANITIZER_REPORT.search(self.log())
         assert not report, f"a sanitizer reports: {self.log()[report.start():][:4000]}"
+        assert fault is None, fault
         assert ended is None or self.expect_end, f"the relay ended by itself, exit code {ended}"
+
+    def stop_for_good(self):
+        """Returns what was wrong about the end, if anything."""
+        try:
+            self.stop()
+        except AssertionError as fault:
+            return str(fault)
+        finally:
+            self.kill_leftover()
 
     def kill_leftover(self):
         if self.running:

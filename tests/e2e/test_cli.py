@@ -297,8 +297,10 @@ def test_certificate_for_another_name(setup):
     assert_refused(setup.run(), DOMAIN, codes=(1,))
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage\n", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"],
-                         ids=["empty", "garbage", "broken PEM"])
+BROKEN_PEM = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage\n", BROKEN_PEM], ids=["empty", "garbage", "broken PEM"])
 def test_certificate_that_is_none(setup, content):
     with open(setup.path(DOMAIN + ".crt"), "wb") as file:
         file.write(content)

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The relay itself: login, relaying, queues, notices, duplicates, time limits, the end."""
 import os
+import re
 import signal
 import struct
+import subprocess
 import threading
 import time
 
 import pytest
 from nacl.public import PrivateKey
 
-from derper import ARGS, OURS
+from derper import OURS, workers
 from peer import (CLIENT_INFO, CLOSE_PEER, FORWARD_PACKET, GONE_DISCONNECTED, GONE_NOT_HERE, GO_INFO, KEEP_ALIVE,
                   NOTE_PREFERRED, PEER_GONE, PING, PONG, RECV_PACKET, RESTARTING, RUST_INFO, SEND_PACKET,
                   WATCH_CONNS, Closed, Quiet, disco, frame, send_packet)
@@ -24,13 +26,6 @@ MESH_KEY = "00112233445566778899aabbccddeeff" * 2
 @pytest.fixture(scope="module")
 def relay(keeper):
     return keeper()
-
-
-def workers(count):
-    """Arguments for that many workers; the original has none, and DERPER_ARGS goes first."""
-    if not OURS or any("workers" in a for a in ARGS):
-        return []
-    return [f"--workers={count}"]
 
 
 def stranger():
@@ -304,7 +299,8 @@ def test_packet_to_nobody_is_counted(start):
 
 @pytest.mark.parametrize("payload", [
     send_packet(bytes(range(32)), b"x" * 65537),
-    pytest.param(b"\x04" + struct.pack(">I", 65537 + 32), marks=ours), pytest.param(b"\x04\xff\xff\xff\xff", marks=ours),
+    pytest.param(b"\x04" + struct.pack(">I", 65537 + 32), marks=ours),
+    pytest.param(b"\x04\xff\xff\xff\xff", marks=ours),
     frame(SEND_PACKET), frame(SEND_PACKET, b"x" * 31), frame(PING, b"1234567"), frame(PING, b"x" * 1001),
     frame(PING), b"\x12\x7f\xff\xff\xff", frame(NOTE_PREFERRED), frame(NOTE_PREFERRED, b"\x01\x01"),
 ], ids=["packet too long", "header of a packet too long", "packet of 4 GiB", "packet without a key",
@@ -509,6 +505,7 @@ def test_peer_gone_is_told_again_after_a_return(start):
         receiver.expect_gone(sender.public, GONE_DISCONNECTED)
 
 
+@ours
 def test_last_packets_arrive_beside_the_notice(start):
     """What a client sent right before it ended still arrives; the notice may overtake it."""
     relay = start("ip", *workers(2))
@@ -769,6 +766,20 @@ def test_keep_alive_comes_after_60_to_65_seconds(start):
         assert (kind, payload) == (KEEP_ALIVE, b"")
         assert waited > KEEP_ALIVE_FROM - KEEP_ALIVE_SLACK
     assert time.monotonic() - max(begin.values()) < KEEP_ALIVE_TO + KEEP_ALIVE_SLACK
+
+
+@pytest.mark.parametrize("setting, minutes", [("10m", range(9, 11)), ("1h", range(59, 61))])
+def test_tcp_keep_alive_follows_its_flag(start, setting, minutes):
+    relay = start("ip", f"--tcp-keepalive-time={setting}")
+    relay.join().fence()
+
+    def timer():
+        """Of the relay's own side; while data is on its way, another one is shown."""
+        shown = subprocess.run(["ss", "-Htno", "state", "established", f"sport = :{relay.port}"],
+                               capture_output=True, text=True, check=True).stdout
+        return re.search(r"timer:\(keepalive,(\d+)min", shown)
+
+    assert int(wait_until(timer, "the keep-alive timer")[1]) in minutes
 
 
 @slow_case

@@ -606,12 +606,12 @@ def test_request_body_is_never_taken_for_a_request(relay, size):
     """The body is skipped, or it is the end of the connection."""
     link = relay.link()
     inner = link.request_bytes("GET", "/robots.txt")
-    link.write(b"POST /derp/probe HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size)
+    head = b"POST /derp/probe HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size
+    link.write(head + inner + b"x" * (size - len(inner)) + link.request_bytes("GET", "/generate_204"))
     assert link.read_response().status == 405
     try:
-        link.write(inner + b"x" * (size - len(inner)) + link.request_bytes("GET", "/generate_204"))
         assert link.read_response().status == 204
-    except (Closed, OSError):
+    except Closed:
         assert link.received == b""
 
 

@@ -8,10 +8,8 @@ import os
 import subprocess
 import sys
 
-from derper import OURS, SANITIZED
+from derper import OURS, SANITIZED, nobody_is_left, workers
 from peer import chain_of
-from test_derp import workers
-from test_hostile import nobody_is_left
 from waiting import wait_until
 
 SECONDS = int(os.environ.get("SOAK_SECONDS", "60"))

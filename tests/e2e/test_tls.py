@@ -241,6 +241,63 @@ def test_no_compression(relay, version):
     assert "Compression: NONE" in s_client(relay, f"-tls{version}", "-comp")
 
 
+# What went wrong is counted by its reason
+
+def hello_of(relay, **options):
+    link = relay.tcp()
+    link.prepare_tls(**options)
+    return link
+
+
+def garbage(relay):
+    relay.tcp().send_raw(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+
+
+def old_version(relay):
+    context = client_context(V1_1, V1_1)
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    assert is_refused(relay, context, relay.sni)
+
+
+def old_suite(relay):
+    assert is_refused(relay, context_with("ECDHE-ECDSA-AES128-SHA256"), relay.sni)
+
+
+def wrong_name(relay):
+    assert is_refused(relay, sni="example.com")
+
+
+def wrong_protocol(relay):
+    context = client_context()
+    context.set_alpn_protocols(["imap"])
+    assert is_refused(relay, context, relay.sni)
+
+
+def distrust(relay):
+    context = ssl.create_default_context()
+    assert is_refused(relay, context, relay.sni)
+
+
+def vanish(relay):
+    link = hello_of(relay, sni=relay.sni)
+    link.send_raw(link.client_hello())
+    link.close()
+
+
+@ours
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("act, reason", [
+    (garbage, "not_tls"), (old_version, "version"), (old_suite, "cipher"), (wrong_name, "sni"),
+    (wrong_protocol, "alpn"), (distrust, "client_alert"), (vanish, "closed"),
+], ids=lambda value: value if isinstance(value, str) else value.__name__)
+def test_handshake_failure_is_counted_by_its_reason(start, act, reason):
+    relay = start("domain")
+    for _ in range(3):
+        act(relay)
+    samples = relay.wait_varz(lambda s: s.total("derper_tls_handshake_failures", reason=reason) == 3, reason)
+    assert samples.total("derper_tls_handshake_failures") == 3
+
+
 # The chain
 
 def assert_meta_certificate(certificate, relay):
@@ -379,6 +436,19 @@ def test_renewed_certificate_is_served_after_sighup(start):
     relay.reload()
     wait_until(lambda: served_serial(relay) == renewed.serial_number, "the renewed certificate")
     peer.fence()
+
+
+@ours
+def test_end_of_the_certificate_is_a_metric_and_follows_a_renewal(start):
+    relay = start("domain")
+
+    def told():
+        return datetime.datetime.utcfromtimestamp(relay.varz()["derper_certificate_not_after_unix"])
+
+    assert told() == relay.leaf.not_valid_after
+    renewed = relay.authority.install(relay.cert_dir, DOMAIN, end=60)
+    relay.reload()
+    wait_until(lambda: told() == renewed.not_valid_after, "the new end")
 
 
 @ours
