@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -508,6 +509,29 @@ static void load_on_terminal(const struct cert_paths *paths)
     _exit(!ok && strstr(error, "passphrase") ? 0 : 1);
 }
 
+// A child on a terminal of its own, or, where there is no pseudo-terminal to be had (a bare
+// chroot), in a session without one, with `*terminal` as its input and output: OpenSSL would ask
+// there.
+static pid_t fork_on_terminal(int *terminal)
+{
+    int pair[2];
+    pid_t child = forkpty(terminal, NULL, NULL, NULL);
+
+    if (child >= 0)
+        return child;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    child = fork();
+    if (child == 0) {
+        setsid();
+        for (int fd = 0; fd <= 2; fd++)
+            dup2(pair[1], fd);
+        close(pair[0]);
+    }
+    close(pair[1]);
+    *terminal = pair[0];
+    return child;
+}
+
 static void test_never_asks_for_a_passphrase(void **state)
 {
     static const enum content contents[] = {KEY_ENCRYPTED, KEY_ENCRYPTED_LEGACY};
@@ -519,7 +543,7 @@ static void test_never_asks_for_a_passphrase(void **state)
         char said;
 
         prepare(&paths, CERT_EC, contents[i]);
-        const pid_t child = forkpty(&terminal, NULL, NULL, NULL);
+        const pid_t child = fork_on_terminal(&terminal);
         assert_true(child >= 0);
         if (child == 0)
             load_on_terminal(&paths);
