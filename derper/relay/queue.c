@@ -87,7 +87,8 @@ void queue_append(struct queue *queue, struct chunk_pool *pool, uint64_t now_ms,
             queue->head = chunk;
         queue->tail = chunk;
     }
-    memcpy(chunk->data + chunk->end, a, a_len);
+    if (a_len > 0)
+        memcpy(chunk->data + chunk->end, a, a_len);
     if (b_len > 0)
         memcpy(chunk->data + chunk->end + a_len, b, b_len);
     chunk->end += (uint32_t)len;

@@ -45,7 +45,7 @@ static inline bool queue_empty(const struct queue *queue)
     return queue->frames == 0;
 }
 
-// Appends one whole frame, given in two parts (`b_len` may be 0).
+// Appends one whole frame, given in two parts, either of which may be empty.
 void queue_append(struct queue *queue, struct chunk_pool *pool, uint64_t now_ms, const uint8_t *a,
                   size_t a_len, const uint8_t *b, size_t b_len);
 
