@@ -66,8 +66,8 @@ static inline bool inbox_has_room(const struct inbox *inbox, const struct outbox
            INBOX_MAX_BYTES;
 }
 
-// Moves everything over; the outbox must not be empty. True when the inbox was empty before, so its worker has to be woken;
-// `wake` is called under the lock, so that it never runs after inbox_close.
+// Moves everything over; the outbox must not be empty. True when the inbox was empty before, so its
+// worker has to be woken; `wake` is called under the lock, so that it never runs after inbox_close.
 bool inbox_receive(struct inbox *inbox, struct outbox *outbox, void (*wake)(void *data),
                    void *data);
 
