@@ -2,6 +2,7 @@
 """The relay itself: login, relaying, queues, notices, duplicates, time limits, the end."""
 import os
 import re
+import select
 import signal
 import struct
 import subprocess
@@ -343,7 +344,7 @@ def test_unknown_frame_of_100_mb_costs_no_memory(start):
     relay = start()
     a = relay.join()
     a.fence()
-    before = relay.rss_kib()
+    before = relay.settled_rss_kib()
     size = 100 << 20
     a.write(b"\x77" + struct.pack(">I", size))
     piece = bytes(1 << 20)
@@ -376,7 +377,7 @@ def test_ping_is_answered_with_its_first_8_bytes(relay, data):
     assert peer.expect(PONG) == data[:8]
 
 
-def test_many_pings_get_at_least_one_pong_and_no_more_than_pings(relay):
+def test_pings_faster_than_pongs_are_ignored(relay):
     peer = relay.join()
     peer.write(frame(PING, b"flooding") * 1000)
     time_limit = time.monotonic() + 10
@@ -388,7 +389,7 @@ def test_many_pings_get_at_least_one_pong_and_no_more_than_pings(relay):
             break
         assert kind == PONG
         pongs += 1
-    assert 1 <= pongs <= 1000
+    assert 1 <= pongs < 1000
     assert peer.fence() == []
 
 
@@ -597,6 +598,21 @@ def test_peer_gone_only_when_the_last_duplicate_ends(start):
     other.expect_gone(first.public, GONE_DISCONNECTED)
 
 
+def test_peer_gone_is_told_for_what_an_earlier_duplicate_sent(start):
+    relay = start("ip", *workers(2))
+    key = PrivateKey.generate()
+    first, second = relay.join(key), relay.join(key)
+    receivers = [relay.join() for _ in range(4)]
+    for receiver in receivers:
+        first.send(receiver.public, b"from the first")
+        receiver.expect_packet(first.public, b"from the first")
+    first.close()
+    relay.wait_varz(lambda s: duplicates(s) == (0, 0), "a single connection")
+    second.close()
+    for receiver in receivers:
+        receiver.expect_gone(first.public, GONE_DISCONNECTED)
+
+
 @ours
 def test_alternating_duplicates_cost_no_memory(start):
     """Five bytes a frame, tens of thousands of changes: no history may grow."""
@@ -613,7 +629,7 @@ def test_alternating_duplicates_cost_no_memory(start):
         b.fence()
 
     alternate(1000)
-    before = relay.rss_kib()
+    before = relay.settled_rss_kib()
     alternate(20000)
     relay.assert_memory(before, 1 << 10)
 
@@ -693,7 +709,7 @@ def test_memory_of_a_stuck_reader_is_bounded(start):
     relay = start("ip", "--tcp-write-timeout=60s")
     sender, receiver = stuck_pair(relay)
     flood(sender, receiver, lambda i: bytes(65536), 300)
-    before = relay.rss_kib()
+    before = relay.settled_rss_kib()
     flood(sender, receiver, lambda i: bytes(65536), 1500)
     relay.assert_memory(before, 4 << 10 if OURS else 64 << 10)
     assert relay.varz().total("derp_packets_dropped", reason="queue_head") > 1000
@@ -760,12 +776,18 @@ KEEP_ALIVE_SLACK = 1.5
 def test_keep_alive_comes_after_60_to_65_seconds(start):
     secure, plain = start("ip", *workers(2)), start("plain")
     begin = {peer: time.monotonic() for peer in [relay.join() for relay in (secure, plain) for _ in range(4)]}
-    for peer, since in begin.items():
-        kind, payload = peer.read_frame(KEEP_ALIVE_TO + 10)
-        waited = time.monotonic() - since
-        assert (kind, payload) == (KEEP_ALIVE, b"")
-        assert waited > KEEP_ALIVE_FROM - KEEP_ALIVE_SLACK
-    assert time.monotonic() - max(begin.values()) < KEEP_ALIVE_TO + KEEP_ALIVE_SLACK
+    waited = {}
+    while len(waited) < len(begin):
+        waiting = {peer.socket: peer for peer in begin if peer not in waited}
+        readable = select.select(list(waiting), [], [], KEEP_ALIVE_TO + 10)[0]
+        assert readable, f"{len(waiting)} clients got nothing"
+        for socket in readable:
+            peer = waiting[socket]
+            assert peer.read_frame() == (KEEP_ALIVE, b"")
+            waited[peer] = time.monotonic() - begin[peer]
+    assert min(waited.values()) > KEEP_ALIVE_FROM - KEEP_ALIVE_SLACK
+    assert max(waited.values()) < KEEP_ALIVE_TO + KEEP_ALIVE_SLACK
+    assert max(waited.values()) - min(waited.values()) > 0.2, "all at the same time"
 
 
 @pytest.mark.parametrize("setting, minutes", [("10m", range(9, 11)), ("1h", range(59, 61))])
@@ -824,6 +846,22 @@ def test_graceful_stop_sends_what_is_queued(start):
     for sender, receiver in pairs:
         got = [payload for kind, payload in receiver.frames_to_end() if kind == RECV_PACKET]
         assert got == [sender.public + bytes([i]) * 1200 for i in range(20)]
+    assert relay.wait_exit() == 0
+
+
+@ours
+def test_graceful_stop_empties_the_queue_of_a_slow_reader(start):
+    relay = start("ip", "--tcp-write-timeout=60s",
+                  env={"TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH": str(QUEUE_DEPTH)})
+    sender, receiver = relay.join(), relay.join(info=RUST_INFO, receive_buffer=65536)
+    flood(sender, receiver, MAKERS["other"])
+    dropped = relay.varz().total("derp_packets_dropped")
+    assert dropped > 0
+    relay.expect_end = True
+    relay.signal(signal.SIGTERM)
+    numbers = [int.from_bytes(payload[-4:], "big") for _, payload in receiver.frames_to_end()]
+    assert len(numbers) == FLOOD_PACKETS - dropped
+    assert numbers[-QUEUE_DEPTH:] == list(range(FLOOD_PACKETS - QUEUE_DEPTH, FLOOD_PACKETS))
     assert relay.wait_exit() == 0
 
 

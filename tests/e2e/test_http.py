@@ -688,6 +688,11 @@ def watch_for_end(link, results, name, drip=b"", pause=1.0):
     results[name] = time.monotonic() - begin
 
 
+def answered(link):
+    assert link.request("GET", "/generate_204").status == 204
+    return link
+
+
 @slow_case
 def test_slow_requests_are_cut_after_their_limit(start):
     relay = start()
@@ -697,6 +702,8 @@ def test_slow_requests_are_cut_after_their_limit(start):
         "half a request line": (relay.link(), b"GET /de", b""),
         "header without end": (relay.link(), b"GET / HTTP/1.1\r\nHost: x\r\n", b""),
         "one byte a second": (relay.link(), b"GET / HTTP/1.1\r\nHost: x\r\nX: ", b"x"),
+        "silent behind an answer": (answered(relay.link()), b"", b""),
+        "silent behind an answer on the HTTP port": (answered(relay.http_link()), b"", b""),
         "silent on the HTTP port": (relay.http_link(), b"", b""),
         "one byte a second on the HTTP port": (relay.http_link(), b"GET / HTTP/1.1\r\nHost: x\r\nX: ", b"x"),
     }

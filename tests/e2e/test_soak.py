@@ -65,11 +65,11 @@ def assert_memory_is_steady(relay, sizes):
 
 def run_halves(relay, seconds):
     """Two equal runs; returns what was done and the memory before, between and behind them."""
-    sizes, done = [relay.rss_kib()], []
+    sizes, done = [relay.settled_rss_kib()], []
     for half in range(2):
         done.append(run_crowds(relay, seconds // 2, seed=1000 * (half + 1)))
         settle(relay)
-        sizes.append(relay.rss_kib())
+        sizes.append(relay.settled_rss_kib())
     return {name: done[0][name] + done[1][name] for name in done[0]}, sizes
 
 
