@@ -578,7 +578,7 @@ def test_pipelined_requests_are_answered_in_order(relay):
 
 def test_many_pipelined_requests(relay):
     link = relay.link()
-    count = 200
+    count = 100
     writer = threading.Thread(target=link.write, args=(link.request_bytes("GET", "/derp/probe") * count,))
     writer.start()
     writer.join()
