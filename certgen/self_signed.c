@@ -129,6 +129,25 @@ static enum self_signed fail_key_lost(const struct cert_paths *paths, char *erro
     return SELF_SIGNED_FAILED;
 }
 
+enum self_signed self_signed_would(const struct cert_paths *paths, const char *address, time_t now,
+                                   char *error, size_t size)
+{
+    EVP_PKEY *key;
+    bool cert, have_key;
+
+    ERR_clear_error();
+    if (!look(paths->cert, &cert, error, size) || !look(paths->key, &have_key, error, size))
+        return SELF_SIGNED_FAILED;
+    if (cert)
+        return have_key ? keep(paths, address, now, error, size)
+                        : fail_key_lost(paths, error, size);
+    if (!have_key)
+        return SELF_SIGNED_CREATED;
+    key = cert_pem_read_key(paths->key, error, size);
+    EVP_PKEY_free(key);
+    return key ? SELF_SIGNED_CREATED : SELF_SIGNED_FAILED;
+}
+
 // One look at the folder and what follows from it. CERT_FILE_EXISTS in `*created`: look again.
 static enum self_signed ensure_once(const struct cert_paths *paths, const char *address, time_t now,
                                     enum cert_file_created *created, char *error, size_t size)

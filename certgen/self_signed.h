@@ -21,6 +21,10 @@
 
 enum self_signed { SELF_SIGNED_FAILED = -1, SELF_SIGNED_KEPT, SELF_SIGNED_CREATED };
 
+// What self_signed_ensure would do with these files as they are now, without doing it.
+enum self_signed self_signed_would(const struct cert_paths *paths, const char *address, time_t now,
+                                   char *error, size_t size);
+
 // Makes sure that the two files hold a pair for `address`, IPv4 or IPv6. New ones: ECDSA P-256,
 // common name and IP alternative name the address, random serial number; folder 0700, key 0600 in
 // PKCS#8, certificate 0644, whatever the umask. A sentence goes with SELF_SIGNED_FAILED only.

@@ -5,14 +5,29 @@
 
 #include "version.h"
 
+#include <fcntl.h>
 #include <sodium.h>
 #include <stdio.h>
+#include <unistd.h>
+
+// A descriptor 0, 1 or 2 that was closed would be given to a socket, and log lines with it.
+static void open_standard_descriptors(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO)
+        close(fd);
+}
 
 int main(int argc, char **argv)
 {
     static struct options options;
     char error[OPTIONS_ERROR_BYTES];
 
+    open_standard_descriptors();
     if (sodium_init() < 0) {
         fprintf(stderr, "derper: libsodium could not be started\n");
         return SERVER_FAULT_EXIT;

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,6 +32,48 @@ static size_t put_time(char *line, size_t size)
     return strftime(line, size, "%Y/%m/%d %H:%M:%S ", &t);
 }
 
+static pthread_mutex_t output_lock = PTHREAD_MUTEX_INITIALIZER;
+static uint64_t lost; // lines, since the last one that was written
+
+static bool takes_more(void)
+{
+    struct pollfd output = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+    return poll(&output, 1, 0) == 1 && (output.revents & POLLOUT);
+}
+
+static void write_all(const char *line, size_t len)
+{
+    while (write(STDERR_FILENO, line, len) < 0 && errno == EINTR)
+        ;
+}
+
+static void tell_lost(void)
+{
+    char line[128];
+    size_t n = put_time(line, sizeof line);
+
+    n += (size_t)snprintf(line + n, sizeof line - n,
+                          "warning: %llu lines were lost, as nobody read them\n",
+                          (unsigned long long)lost);
+    write_all(line, n);
+    lost = 0;
+}
+
+// A reader of the log that has stopped must not stop the relay. A pipe is writable while it has
+// room for a page, and a line is shorter.
+static void put_line(const char *line, size_t len)
+{
+    pthread_mutex_lock(&output_lock);
+    if (lost > 0 && takes_more())
+        tell_lost();
+    if (takes_more())
+        write_all(line, len);
+    else
+        lost++;
+    pthread_mutex_unlock(&output_lock);
+}
+
 __attribute__((format(printf, 3, 0))) static void write_line(const char *prefix, const char *suffix,
                                                              const char *format, va_list args)
 {
@@ -43,8 +86,7 @@ __attribute__((format(printf, 3, 0))) static void write_line(const char *prefix,
     if (n >= room)
         n = room - 1;
     n += (size_t)snprintf(line + n, sizeof line - n, "%s\n", suffix);
-    while (write(STDERR_FILENO, line, n) < 0 && errno == EINTR)
-        ;
+    put_line(line, n);
 }
 
 #define WRITE_LINE(level, prefix, suffix)         \

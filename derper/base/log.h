@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // Log lines on standard error in the form that readers of Go's log know: "2026/08/01 12:00:00
-// text". One write a line, from any thread. Never pass keys or payloads; what strangers sent goes
+// text". One write a line, from any thread. Never blocks: what nobody reads is lost, and
+// counted in the next line. Never pass keys or payloads; what strangers sent goes
 // through text_escape first.
 #ifndef DERPER_BASE_LOG_H
 #define DERPER_BASE_LOG_H
@@ -29,7 +30,7 @@ void log_warnx(const char *format, ...) LOG_PRINTF;
 void log_warn(const char *format, ...) LOG_PRINTF;
 
 // One cause that strangers can trigger at will: the first event is written at once, those of the
-// following LOG_LIMIT_PERIOD_MS are counted and told in one line with the latest example. Shared by
+// following LOG_LIMIT_PERIOD_MS are counted, and told with the next event after that. Shared by
 // threads.
 struct log_limit {
     pthread_mutex_t lock;

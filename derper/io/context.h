@@ -51,6 +51,7 @@ struct io_counters {
     struct counter tls_failures[TLS_FAILURES];
     struct counter http_requests;
     struct counter http_bad_requests;
+    struct counter http_floods; // connections closed for asking on and on
 };
 
 // How many connections the process may hold, below its descriptor limit; shared by all loops.

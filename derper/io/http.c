@@ -499,9 +499,12 @@ static bool after_handling(struct http_conn *conn)
 static bool on_data(struct stream *stream, uint8_t *data, size_t len)
 {
     struct http_conn *conn = stream->owner;
+    int handled = 0;
 
     while (len > 0 && conn->state != HTTP_ENDING) {
-        if (conn->state == HTTP_BLOCKED) { // asks on without reading the answers
+        // Asks on without reading the answers, or keeps the loop from everybody else.
+        if (conn->state == HTTP_BLOCKED || handled == HTTP_PIPELINED_MAX) {
+            counter_add(&stream->io->counters.http_floods, 1);
             conn_close(conn);
             return false;
         }
@@ -516,6 +519,7 @@ static bool on_data(struct stream *stream, uint8_t *data, size_t len)
             handle(conn);
         else
             break;
+        handled++;
         if (!after_handling(conn)) {
             if (stream->state != STREAM_OPEN)
                 return false;

@@ -16,6 +16,7 @@
 #define HTTP_TARGET_MAX_BYTES (2 * 1024) // more: 414
 #define HTTP_FIELD_MAX_BYTES 1024        // of the fields below; a longer one is cut
 #define HTTP_REQUEST_LIMIT_MS 30000      // from accept to the end of the head, and between requests
+#define HTTP_PIPELINED_MAX 128           // requests that one read may bring; more: closed
 #define HTTP_LINGER_MS 2000              // for a peer to read our last answer
 
 struct http_conn;

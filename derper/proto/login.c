@@ -16,6 +16,7 @@ const char *login_result_name(enum login_result result)
         [LOGIN_BOX_NOT_OPENED] = "box_not_opened",
         [LOGIN_BAD_JSON] = "bad_json",
         [LOGIN_BAD_MESH_KEY] = "bad_mesh_key",
+        [LOGIN_TOO_MANY] = "too_many_connections",
     };
     return names[result];
 }

@@ -37,6 +37,7 @@ enum login_result {
     LOGIN_BOX_NOT_OPENED,
     LOGIN_BAD_JSON,
     LOGIN_BAD_MESH_KEY,
+    LOGIN_TOO_MANY, // the key has as many connections as one may have; the caller's finding
 };
 
 // A few words for log lines and counters, with underscores for spaces.

@@ -93,7 +93,9 @@ static void on_drained(struct stream *stream)
 {
     struct client *client = stream->owner;
 
-    wheel_disarm(&client->worker->io.wheel, &client->deadline);
+    // While logging in, that timer is the login's.
+    if (client->state == CLIENT_UP)
+        wheel_disarm(&client->worker->io.wheel, &client->deadline);
     outgoing_mark(client);
 }
 
@@ -165,7 +167,6 @@ void client_start(struct worker *worker, struct stream *stream, const char *pref
 
     client->worker = worker;
     client->stream = stream;
-    client->state = CLIENT_LOGIN;
     client->not_ideal = not_ideal;
     client->since_ms = clock_ms();
     list_init(&client->node);

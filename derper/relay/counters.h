@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // What a worker counts. The names on the metrics page are web/'s; the meaning is that of the
-// metrics page of the wire facts. Gauges of one worker may be negative (a client's key can be
-// counted on one and uncounted on another); their sum is what counts.
+// metrics page of the wire facts.
 #ifndef DERPER_RELAY_COUNTERS_H
 #define DERPER_RELAY_COUNTERS_H
 
@@ -42,7 +41,7 @@ enum client_end {
 
 const char *client_end_name(enum client_end end);
 
-#define LOGIN_RESULTS (LOGIN_BAD_MESH_KEY + 1)
+#define LOGIN_RESULTS (LOGIN_TOO_MANY + 1)
 
 // Frames in one write: bounds of the histogram, the last bucket is +Inf.
 #define WRITE_FRAMES_BOUNDS                \

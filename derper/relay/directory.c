@@ -116,7 +116,7 @@ static uint32_t find_handle(const struct entry *entry, const struct client_handl
 }
 
 bool directory_add(struct directory *directory, const struct key *key,
-                   const struct client_handle *handle, struct client_handle *first)
+                   const struct client_handle *handle, struct client_handle *first, bool *full)
 {
     const uint64_t hash = key_hash(key);
     struct directory_shard *shard = lock_shard(directory, hash);
@@ -124,6 +124,11 @@ bool directory_add(struct directory *directory, const struct key *key,
     bool dup = entry != NULL;
 
     *first = (struct client_handle){0};
+    *full = entry && entry->count >= DIRECTORY_CONNECTIONS_MAX;
+    if (*full) {
+        pthread_mutex_unlock(&shard->lock);
+        return true;
+    }
     if (entry) {
         if (entry->count == 1)
             *first = entry->handles[0];

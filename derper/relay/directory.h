@@ -17,6 +17,10 @@
 
 #define DIRECTORY_SHARDS 64 // chosen by the top 6 bits of the hash; the table uses the low ones
 
+// Connections of one key. A node that comes back while its old connections have not been found dead
+// has a few.
+#define DIRECTORY_CONNECTIONS_MAX 32
+
 // A client of a worker. `generation` tells later tenants of a slot apart; it is never 0 for a real
 // client.
 struct client_handle {
@@ -51,9 +55,10 @@ void directory_deinit(struct directory *directory);
 
 // Registers a connection, which becomes the key's active one. When the key had just one before,
 // that one is now a duplicate and `*first` names it (its worker has to be told); otherwise
-// `first->generation` is 0. True when the key is connected more than once now.
+// `first->generation` is 0. True when the key is connected more than once now. A key has
+// DIRECTORY_CONNECTIONS_MAX at most: beyond that nothing happens and `*full` is set.
 bool directory_add(struct directory *directory, const struct key *key,
-                   const struct client_handle *handle, struct client_handle *first);
+                   const struct client_handle *handle, struct client_handle *first, bool *full);
 
 // Unregisters a connection. If it was active, the newest that is left becomes so. While others are
 // left, the entry keeps `keep` (may be NULL) for them; when it was the last, `*kept` receives what

@@ -24,42 +24,85 @@ static void deliver_packet(struct worker *worker, const struct client_handle *to
         outgoing_count_drop(worker, DROP_GONE_DISCONNECTED, kind, len - PACKET_OFFSET);
 }
 
-static void send_packet(struct worker *worker, const struct client_handle *to,
-                        enum packet_kind kind, const uint8_t *frame, size_t len)
+// True when the flow may put one more packet into the inbox of its destination's worker. Flows
+// beyond the remembered ones share what the inbox has.
+static bool flow_has_room(struct route *route, const struct inbox *inbox, size_t len)
 {
-    const struct inbox *inbox;
-
-    if (to->worker == worker->index) {
-        deliver_packet(worker, to, kind, frame, len);
-        return;
+    if (!route)
+        return true;
+    if (route->taken != inbox_taken(inbox)) {
+        route->taken = inbox_taken(inbox);
+        route->packets = route->bytes = 0;
     }
-    inbox = &worker->relay->workers[to->worker]->inbox;
-    if (inbox_has_room(inbox, &worker->outboxes[to->worker]))
-        outbox_append(&worker->outboxes[to->worker], to, message_types[kind], frame, len);
+    route->packets++;
+    route->bytes += (uint32_t)len;
+    return route->packets <= INBOX_FLOW_PACKETS && route->bytes <= INBOX_FLOW_BYTES;
+}
+
+static void send_away(struct worker *worker, struct route *route, const struct client_handle *to,
+                      enum packet_kind kind, const uint8_t *frame, size_t len)
+{
+    struct outbox *outbox = &worker->outboxes[to->worker];
+    const struct inbox *inbox = &worker->relay->workers[to->worker]->inbox;
+
+    if (flow_has_room(route, inbox, len) && inbox_has_room(inbox, outbox))
+        outbox_append(outbox, to, message_types[kind], frame, len);
     else
         outgoing_count_drop(worker, DROP_QUEUE_TAIL, kind, len - PACKET_OFFSET);
 }
 
+static bool is_here(const struct route *route, void *data)
+{
+    struct client_handle handle;
+    uint32_t epoch;
+
+    return directory_find(data, &route->destination, route->hash, &handle, &epoch);
+}
+
+// Remembers where a destination was found, in place of one that has left if need be. NULL when
+// there are too many.
+static struct route *remember(struct client *client, const struct key *destination, uint64_t hash,
+                              const struct client_handle *handle, uint32_t epoch)
+{
+    struct worker *worker = client->worker;
+    const uint64_t now_ms = uv_now(&worker->loop);
+
+    if (routes_add(&client->routes, destination, hash, handle, epoch))
+        return client->routes.last;
+    if (now_ms >= client->routes.swept_ms + ROUTES_SWEEP_MS) {
+        client->routes.swept_ms = now_ms;
+        routes_sweep(&client->routes, is_here, &worker->relay->directory);
+        if (routes_add(&client->routes, destination, hash, handle, epoch))
+            return client->routes.last;
+    }
+    count(&worker->counters.routes_full);
+    return NULL;
+}
+
 // Where packets for `destination` go now. False when it is not connected.
 static bool find_destination(struct client *client, const struct key *destination,
-                             struct client_handle *out)
+                             struct client_handle *out, struct route **found)
 {
     struct directory *directory = &client->worker->relay->directory;
     uint64_t hash;
     uint32_t epoch;
     struct route *route = routes_find(&client->routes, destination, &hash);
 
+    *found = route;
     if (route && route->epoch == directory_epoch(directory, hash)) {
         *out = route->handle;
         return true;
     }
-    if (!directory_find(directory, destination, hash, out, &epoch))
+    if (!directory_find(directory, destination, hash, out, &epoch)) {
+        if (route)
+            routes_forget(&client->routes, route);
         return false;
+    }
     if (route) {
         route->handle = *out;
         route->epoch = epoch;
-    } else if (!routes_add(&client->routes, destination, hash, out, epoch)) {
-        count(&client->worker->counters.routes_full);
+    } else {
+        *found = remember(client, destination, hash, out, epoch);
     }
     return true;
 }
@@ -72,14 +115,18 @@ void forward_packet(struct client *client, uint8_t *frame, size_t len)
         disco_looks_like(frame + PACKET_OFFSET, packet_len) ? PACKET_DISCO : PACKET_OTHER;
     struct client_handle to;
     struct key destination;
+    struct route *route;
 
     count(&counters->packets_received);
     count(&counters->packets_received_kind[kind]);
     counter_add(&counters->bytes_received, (int64_t)packet_len);
     memcpy(destination.bytes, frame + FRAME_HEADER_BYTES, KEY_BYTES);
-    if (find_destination(client, &destination, &to)) {
+    if (find_destination(client, &destination, &to, &route)) {
         frame_send_to_recv(frame, &client->key);
-        send_packet(client->worker, &to, kind, frame, len);
+        if (to.worker == client->worker->index)
+            deliver_packet(client->worker, &to, kind, frame, len);
+        else
+            send_away(client->worker, route, &to, kind, frame, len);
         return;
     }
     outgoing_count_drop(client->worker, DROP_UNKNOWN_DEST, kind, packet_len);

@@ -97,6 +97,7 @@ struct batch *inbox_take(struct inbox *inbox)
     batch = inbox->head;
     inbox->head = inbox->tail = NULL;
     atomic_store_explicit(&inbox->bytes, 0, memory_order_relaxed);
+    atomic_fetch_add_explicit(&inbox->taken, 1, memory_order_relaxed);
     pthread_mutex_unlock(&inbox->lock);
     return batch;
 }

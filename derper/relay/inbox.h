@@ -15,8 +15,14 @@
 #include <stdint.h>
 
 // Bytes that may wait for one worker; beyond that, packets for it are dropped by the sender
-// (DROP_QUEUE_TAIL).
+// (DROP_QUEUE_TAIL). Each sending worker may be one outbox above it for a turn.
 #define INBOX_MAX_BYTES (16 * 1024 * 1024)
+
+// What one sender may have in an inbox for one destination, until the inbox is taken: about what
+// the destination's queue would hold of it. So a flood fills nobody else's share, and never much of
+// a turn.
+#define INBOX_FLOW_PACKETS 2048
+#define INBOX_FLOW_BYTES (1024 * 1024)
 
 enum message_type {
     MESSAGE_PACKET_DISCO, // body: a whole RecvPacket frame
@@ -47,6 +53,7 @@ struct inbox {
     pthread_mutex_t lock;
     struct batch *head, *tail;
     _Atomic size_t bytes;
+    _Atomic uint32_t taken; // how often all was taken
     bool closed;
 } __attribute__((aligned(128)));
 
@@ -64,6 +71,12 @@ static inline bool inbox_has_room(const struct inbox *inbox, const struct outbox
 {
     return atomic_load_explicit(&inbox->bytes, memory_order_relaxed) + outbox->bytes <
            INBOX_MAX_BYTES;
+}
+
+// Changes when the inbox was taken: what was counted for a flow before is gone then.
+static inline uint32_t inbox_taken(const struct inbox *inbox)
+{
+    return atomic_load_explicit(&inbox->taken, memory_order_relaxed);
 }
 
 // Moves everything over; the outbox must not be empty. True when the inbox was empty before, so its

@@ -8,21 +8,30 @@
 #include <sodium.h>
 #include <stdlib.h>
 
-static void join(struct client *client, const struct client_info *info)
+// False when the key has too many connections; nothing has changed then.
+static bool join(struct client *client, const struct client_info *info)
 {
     struct worker *worker = client->worker;
+    const struct client_handle handle = slots_take(&worker->slots, (uint16_t)worker->index, client);
     struct client_handle first;
+    bool full;
+    const bool dup = directory_add(&worker->relay->directory, &info->key, &handle, &first, &full);
 
+    if (full) {
+        slots_give_back(&worker->slots, &handle);
+        return false;
+    }
     client->key = info->key;
+    client->handle = handle;
+    client->dup = dup;
     client->can_ack_pings = info->can_ack_pings;
-    client->state = CLIENT_UP;
-    client->handle = slots_take(&worker->slots, (uint16_t)worker->index, client);
-    client->dup = directory_add(&worker->relay->directory, &client->key, &client->handle, &first);
+    client_set_state(client, CLIENT_UP);
     if (first.generation)
         forward_duplicate(worker, &first);
     count(&worker->counters.connections);
     counter_add(&worker->counters.logins_pending, -1);
     counter_add(&worker->counters.notideal_connections, client->not_ideal);
+    return true;
 }
 
 enum login_result member_login(struct client *client, const uint8_t *payload, size_t len)
@@ -30,17 +39,17 @@ enum login_result member_login(struct client *client, const uint8_t *payload, si
     const struct relay_config *config = &client->worker->relay->config;
     uint8_t shared[KEY_BYTES], frame[LOGIN_SERVER_INFO_MAX_BYTES];
     struct client_info info = {0};
-    const enum login_result result =
-        login_open_client_info(&config->key, payload, len, &info, shared);
+    enum login_result result = login_open_client_info(&config->key, payload, len, &info, shared);
 
-    if (result == LOGIN_OK) {
-        join(client, &info);
+    if (result == LOGIN_OK && !join(client, &info))
+        result = LOGIN_TOO_MANY;
+    if (result == LOGIN_OK)
         outgoing_control(client, frame, login_put_server_info(frame, shared, &config->limits), NULL,
                          0);
-    } else {
+    else
         count(&client->worker->counters.login_refused[result]);
-    }
     sodium_memzero(shared, sizeof shared);
+    sodium_memzero(&info, sizeof info);
     return result;
 }
 

@@ -27,16 +27,20 @@ void outgoing_count_drop(struct worker *worker, enum drop_reason reason, enum pa
     counter_add(&worker->counters.bytes_dropped[reason][kind], (int64_t)bytes);
 }
 
-void outgoing_control(struct client *client, const uint8_t *a, size_t a_len, const uint8_t *b,
+bool outgoing_control(struct client *client, const uint8_t *a, size_t a_len, const uint8_t *b,
                       size_t b_len)
 {
+    // Many peers may leave in one turn: what the socket takes is written before anything is lost.
+    if (client->control.bytes + a_len + b_len > CONTROL_MAX_BYTES)
+        outgoing_write(client);
     if (client->control.bytes + a_len + b_len > CONTROL_MAX_BYTES) {
         count(&client->worker->counters.control_dropped);
-        return;
+        return false;
     }
     queue_append(&client->control, &client->worker->chunks, uv_now(&client->worker->loop), a, a_len,
                  b, b_len);
     outgoing_mark(client);
+    return true;
 }
 
 void outgoing_keep_alive(struct client *client)
@@ -60,8 +64,8 @@ void outgoing_peer_gone(struct client *client, const struct key *peer)
     uint8_t frame[FRAME_PEER_GONE_BYTES];
 
     frame_put_peer_gone(frame, peer, PEER_GONE_DISCONNECTED);
-    outgoing_control(client, frame, sizeof frame, NULL, 0);
-    count(&client->worker->counters.peer_gone_disconnected_frames);
+    if (outgoing_control(client, frame, sizeof frame, NULL, 0))
+        count(&client->worker->counters.peer_gone_disconnected_frames);
 }
 
 void outgoing_not_here(struct client *client, const struct key *peer)
@@ -73,8 +77,8 @@ void outgoing_not_here(struct client *client, const struct key *peer)
         return;
     }
     frame_put_peer_gone(frame, peer, PEER_GONE_NOT_HERE);
-    outgoing_control(client, frame, sizeof frame, NULL, 0);
-    count(&client->worker->counters.peer_gone_not_here_frames);
+    if (outgoing_control(client, frame, sizeof frame, NULL, 0))
+        count(&client->worker->counters.peer_gone_not_here_frames);
 }
 
 void outgoing_pong(struct client *client, const uint8_t echoed[static FRAME_PING_BYTES])
@@ -83,9 +87,10 @@ void outgoing_pong(struct client *client, const uint8_t echoed[static FRAME_PING
 
     if (client->pong_pending)
         return;
-    client->pong_pending = 1;
     frame_put_pong(frame, echoed);
-    outgoing_control(client, frame, sizeof frame, NULL, 0);
+    if (!outgoing_control(client, frame, sizeof frame, NULL, 0))
+        return;
+    client->pong_pending = 1;
     count(&client->worker->counters.sent_pong);
 }
 

@@ -8,8 +8,8 @@
 
 #include "relay/state.h"
 
-#define CONTROL_MAX_BYTES \
-    65536 // control frames that wait for one client; more are dropped and counted
+// Control frames that wait for one client; more are dropped and counted.
+#define CONTROL_MAX_BYTES (256 * 1024)
 #define NOT_HERE_PER_SECOND 1 // PeerGone(not here) frames to one sender
 #define NOT_HERE_BURST 3
 
@@ -18,8 +18,8 @@ void outgoing_init(struct client *client);
 // The client's turn comes at the end of the loop turn.
 void outgoing_mark(struct client *client);
 
-// A whole frame, in two parts (`b_len` may be 0).
-void outgoing_control(struct client *client, const uint8_t *a, size_t a_len, const uint8_t *b,
+// A whole frame, in two parts (`b_len` may be 0). False when there is no room, and it is lost.
+bool outgoing_control(struct client *client, const uint8_t *a, size_t a_len, const uint8_t *b,
                       size_t b_len);
 
 // A whole RecvPacket frame; the oldest of that kind go when the queue is full.

@@ -86,8 +86,10 @@ static void run_listen_task(struct worker *worker, struct task *task)
     const int err =
         listener_start(&listener->listener, &worker->io, listen_task->fd, on_connection);
 
-    if (err)
+    if (err) {
         log_warnx("worker %zu cannot listen: %s", worker->index, uv_strerror(err));
+        listener_close(&listener->listener); // the others' sockets get its share
+    }
     listener->next = worker->listeners;
     worker->listeners = listener;
     free(listen_task);
@@ -151,6 +153,16 @@ void relay_stop(struct relay *relay)
     free_workers(relay, count);
     directory_deinit(&relay->directory);
     key_pair_wipe(&relay->config.key);
+}
+
+const struct key *relay_public_key(const struct relay *relay)
+{
+    return &relay->config.key.public;
+}
+
+size_t relay_workers(const struct relay *relay)
+{
+    return relay->config.workers;
 }
 
 void relay_snapshot(struct relay *relay, struct relay_snapshot *out)

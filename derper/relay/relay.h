@@ -47,6 +47,9 @@ void relay_accept_client(struct relay *relay, struct stream *stream, const char 
 // is wiped.
 void relay_stop(struct relay *relay);
 
+const struct key *relay_public_key(const struct relay *relay);
+size_t relay_workers(const struct relay *relay);
+
 // From any thread.
 void relay_snapshot(struct relay *relay, struct relay_snapshot *out);
 void relay_worker_snapshot(struct relay *relay, size_t index, struct worker_snapshot *out);

@@ -7,8 +7,8 @@
 
 void routes_init(struct routes *routes)
 {
+    *routes = (struct routes){.last = NULL};
     table_init(&routes->table, offsetof(struct route, destination));
-    routes->last = NULL;
 }
 
 static void free_route(void *route, void *data)
@@ -52,6 +52,42 @@ bool routes_add(struct routes *routes, const struct key *destination, uint64_t h
     table_insert(&routes->table, route);
     routes->last = route;
     return true;
+}
+
+void routes_forget(struct routes *routes, struct route *route)
+{
+    if (routes->last == route)
+        routes->last = NULL;
+    table_remove(&routes->table, &route->destination);
+    free(route);
+}
+
+struct sweep {
+    struct table kept;
+    bool (*keep)(const struct route *route, void *data);
+    void *data;
+};
+
+static void sweep_one(void *route, void *data)
+{
+    struct sweep *sweep = data;
+
+    if (sweep->keep(route, sweep->data))
+        table_insert(&sweep->kept, route);
+    else
+        free(route);
+}
+
+void routes_sweep(struct routes *routes, bool (*keep)(const struct route *route, void *data),
+                  void *data)
+{
+    struct sweep sweep = {.keep = keep, .data = data};
+
+    table_init(&sweep.kept, offsetof(struct route, destination));
+    table_each(&routes->table, sweep_one, &sweep);
+    table_deinit(&routes->table);
+    routes->table = sweep.kept;
+    routes->last = NULL;
 }
 
 static void merge_one(void *value, void *data)

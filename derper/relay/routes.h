@@ -8,19 +8,25 @@
 
 #include "relay/directory.h"
 
-// Destinations remembered for one client. A node speaks with a few hundred peers at most.
+// Destinations remembered for one client. A node speaks with a few hundred peers at a time; those
+// that have left are swept out when the limit is hit, at most every ROUTES_SWEEP_MS.
 #define ROUTES_MAX 4096
+#define ROUTES_SWEEP_MS 10000
 
 struct route {
     struct key destination;
     uint64_t hash; // of destination
     struct client_handle handle;
-    uint32_t epoch; // of the directory's shard when `handle` was found
+    uint32_t epoch;   // of the directory's shard when `handle` was found
+    uint32_t taken;   // forward.c's: the destination's inbox, when `packets` and `bytes` began
+    uint32_t packets; // put into it since
+    uint32_t bytes;
 };
 
 struct routes {
     struct table table;
     struct route *last; // the one used last
+    uint64_t swept_ms;  // the owner's: when it swept last
 };
 
 void routes_init(struct routes *routes);
@@ -32,6 +38,13 @@ struct route *routes_find(struct routes *routes, const struct key *destination, 
 // Remembers a destination that is not remembered yet. False when there are ROUTES_MAX.
 bool routes_add(struct routes *routes, const struct key *destination, uint64_t hash,
                 const struct client_handle *handle, uint32_t epoch);
+
+// Forgets a destination that is remembered.
+void routes_forget(struct routes *routes, struct route *route);
+
+// Forgets every destination that `keep` says no to.
+void routes_sweep(struct routes *routes, bool (*keep)(const struct route *route, void *data),
+                  void *data);
 
 // Moves what `from` holds into `into`, as far as there is room, and frees `from` (a heap object).
 void routes_merge(struct routes *into, struct routes *from);

@@ -25,6 +25,7 @@
 #include "relay/shared.h"
 #include "relay/slots.h"
 
+#include <assert.h>
 #include <uv.h>
 
 // RUNNING --stop--> DRAINING --no client left, or DRAIN_LIMIT_MS--> ENDED
@@ -57,7 +58,7 @@ struct worker {
 
 // LOGIN --member_login--> UP; LOGIN, UP --client_close--> freed. (Admission, when there is one,
 // stands between: ClientInfo opened, answer awaited, reading paused.)
-enum client_state { CLIENT_LOGIN, CLIENT_UP };
+enum client_state { CLIENT_LOGIN, CLIENT_UP }; // the first by zeroed memory
 
 struct client {
     struct worker *worker;
@@ -86,6 +87,12 @@ struct client {
     uint64_t since_ms; // upgrade
     uint64_t dropped;  // packets for this client
 };
+
+static inline void client_set_state(struct client *client, enum client_state to)
+{
+    assert(client->state == CLIENT_LOGIN && to == CLIENT_UP);
+    client->state = (uint8_t)to;
+}
 
 static inline void count(struct counter *counter)
 {

@@ -134,8 +134,9 @@ void worker_post(struct worker *worker, struct task *task)
     else
         worker->tasks = task;
     worker->last_task = task;
-    pthread_mutex_unlock(&worker->task_lock);
+    // Under the lock: the task that ends the worker cannot have run before it is woken.
     uv_async_send(&worker->wake);
+    pthread_mutex_unlock(&worker->task_lock);
 }
 
 static void on_drain_limit(struct wheel_timer *timer)

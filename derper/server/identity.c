@@ -8,6 +8,7 @@
 #include "certgen/self_signed.h"
 #include "io/tls.h"
 #include "proto/frame.h"
+#include "server/folder.h"
 
 #include <openssl/x509.h>
 #include <stdio.h>
@@ -59,6 +60,25 @@ static bool load(struct identity *identity, const struct cert_paths *paths,
     return false;
 }
 
+// Files that are there may be anything, also a pair of an authority.
+static bool may_be_made(const struct options *options, const struct cert_paths *paths)
+{
+    return options->hostname_is_ip && !(exists(paths->cert) && exists(paths->key));
+}
+
+bool identity_check(bool *absent, const struct options *options, char *error, size_t size)
+{
+    struct cert_paths paths;
+    enum self_signed would = SELF_SIGNED_KEPT;
+
+    if (!cert_paths_for_host(&paths, options->cert_dir, options->hostname, error, size))
+        return false;
+    if (may_be_made(options, &paths))
+        would = self_signed_would(&paths, options->hostname, time(NULL), error, size);
+    *absent = would == SELF_SIGNED_CREATED;
+    return would != SELF_SIGNED_FAILED && (!*absent || folder_may_create(paths.cert, error, size));
+}
+
 bool identity_load(struct identity *identity, const struct options *options, bool create,
                    char *error, size_t size)
 {
@@ -67,8 +87,7 @@ bool identity_load(struct identity *identity, const struct options *options, boo
     memset(identity, 0, sizeof *identity);
     if (!cert_paths_for_host(&paths, options->cert_dir, options->hostname, error, size))
         return false;
-    if (options->hostname_is_ip && !(exists(paths.cert) && exists(paths.key)) && create &&
-        !ensure_self_signed(&paths, options, error, size))
+    if (may_be_made(options, &paths) && create && !ensure_self_signed(&paths, options, error, size))
         return false;
     if (load(identity, &paths, options, error, size))
         return true;

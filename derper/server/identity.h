@@ -28,6 +28,10 @@ struct identity {
 bool identity_load(struct identity *identity, const struct options *options, bool create,
                    char *error, size_t size);
 
+// Looks at the files without changing them: `*absent` when identity_load would make a self-signed
+// pair. False, with a sentence, when it would fail at that.
+bool identity_check(bool *absent, const struct options *options, char *error, size_t size);
+
 void identity_free(struct identity *identity);
 
 // A TLS context with a meta certificate of its own, to be made anew before that one ends. NULL with

@@ -301,6 +301,8 @@ static bool decide_ports(const struct reader *reader)
     options->hostname_given = was_given(reader, "hostname");
     if (!options->stun)
         options->stun_port = -1;
+    if (!options->serve_tls && was_given(reader, "http-port") && options->http_port >= 0)
+        warn(options, "--http-port does nothing without TLS: the address of -a serves plain HTTP");
     if (!options->serve_tls)
         options->http_port = -1;
     if (options->http_port > 0 && options->http_port == options->listen_port)

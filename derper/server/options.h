@@ -21,7 +21,7 @@
 #define OPTIONS_WARNING_BYTES 384  // longer ones are cut
 #define OPTIONS_WARNINGS_MAX 8
 #define OPTIONS_DEBUG_CIDRS_MAX 64
-#define OPTIONS_WORKERS_MAX 1024
+#define OPTIONS_WORKERS_MAX 256
 #define OPTIONS_DEV_PORT 3340
 #define OPTIONS_USAGE_EXIT 2 // exit status that goes with OPTIONS_ERROR
 

@@ -6,15 +6,17 @@
 #include "proto/frame.h"
 #include "relay/relay.h"
 #include "server/announce.h"
+#include "server/certificate.h"
 #include "server/cpus.h"
+#include "server/folder.h"
 #include "server/go_duration.h"
-#include "server/identity.h"
 #include "server/keyfile.h"
 #include "server/sockets.h"
 #include "stun/responder.h"
 #include "version.h"
 #include "web/web.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <openssl/ssl.h>
 #include <signal.h>
@@ -26,11 +28,12 @@
 #include <unistd.h>
 #include <uv.h>
 
+static_assert(OPTIONS_WORKERS_MAX == RELAY_WORKERS_MAX, "--workers promises what the relay has");
+
 #define ERROR_BYTES 2048
 #define DESCRIPTORS_LOW 4096
 #define DESCRIPTORS_RESERVED 24   // log, STUN, signals, files that are read now and then
 #define DESCRIPTORS_PER_WORKER 10 // its loop and listeners
-#define META_RENEW_MS (7 * 24 * 3600 * 1000ULL) // a meta certificate lasts 30 days
 #define DEBUG_PREFIXES_MAX (OPTIONS_DEBUG_CIDRS_MAX + 1)
 
 struct server {
@@ -38,11 +41,9 @@ struct server {
     size_t workers;
     uv_loop_t loop;
     uv_signal_t terminate, interrupt, hangup;
-    uv_timer_t renew_meta;
     bool stopping;
 
-    struct identity identity; // when TLS is served
-    _Atomic int64_t certificate_not_after;
+    struct certificate certificate; // when TLS is served
     struct relay relay;
     struct stun_responder stun;
     struct web web;
@@ -59,8 +60,11 @@ static bool raise_descriptor_limit(struct server *server, int *connections)
     struct rlimit limit;
     const long reserved = DESCRIPTORS_RESERVED + DESCRIPTORS_PER_WORKER * (long)server->workers;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        snprintf(server->error, sizeof server->error, "the limit of open files cannot be read: %s",
+                 strerror(errno));
         return false;
+    }
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
     getrlimit(RLIMIT_NOFILE, &limit);
@@ -111,11 +115,11 @@ static bool bind_ports(struct server *server)
     server->http_port = options->http_port;
     server->main_fds = memory_get(server->workers * sizeof *server->main_fds);
     server->http_fds = memory_get(server->workers * sizeof *server->http_fds);
-    if (!sockets_listen("a", options->listen_host, &server->main_port, server->workers,
+    if (!sockets_listen("-a", options->listen_host, &server->main_port, server->workers,
                         &socket_options, server->main_fds, server->error, sizeof server->error))
         return false;
     return server->http_port < 0 ||
-           sockets_listen("http-port", options->listen_host, &server->http_port, server->workers,
+           sockets_listen("--http-port", options->listen_host, &server->http_port, server->workers,
                           &socket_options, server->http_fds, server->error, sizeof server->error);
 }
 
@@ -148,7 +152,7 @@ static bool start_stun(struct server *server)
     sockets_address(options->listen_host, options->stun_port, &address, &len);
     err = stun_responder_start(&server->stun, (struct sockaddr *)&address);
     if (err) {
-        sockets_bind_error("stun-port", "UDP", options->listen_host, options->stun_port, -err,
+        sockets_bind_error("--stun-port", "UDP", options->listen_host, options->stun_port, -err,
                            server->error, sizeof server->error);
         return false;
     }
@@ -227,7 +231,7 @@ static void start_web(struct server *server)
         .http_port = server->http_port,
         .sources = server->sources,
         .source_count = 1,
-        .certificate_not_after = options->serve_tls ? &server->certificate_not_after : NULL,
+        .certificate_not_after = options->serve_tls ? &server->certificate.not_after : NULL,
     };
 
     server->sources[0] = (struct metric_source){write_stun_metrics, server};
@@ -235,56 +239,12 @@ static void start_web(struct server *server)
     web_init(&server->web, &config);
 }
 
-// Gives every worker a context of its own, with a meta certificate that has just begun.
-static bool set_tls(struct server *server, const struct identity *identity)
-{
-    for (size_t i = 0; i < server->workers; i++) {
-        SSL_CTX *context = identity_context(identity, &server->relay.config.key.public,
-                                            server->error, sizeof server->error);
-
-        if (!context)
-            return false;
-        relay_set_tls(&server->relay, i, context);
-        SSL_CTX_free(context);
-    }
-    server->certificate_not_after = identity->not_after;
-    return true;
-}
-
-static void on_renew_meta(uv_timer_t *timer)
-{
-    struct server *server = timer->data;
-
-    if (!set_tls(server, &server->identity))
-        log_warnx("the meta certificate was not renewed: %s", server->error);
-}
-
-// Certificate and key are loaded, checked and only then swapped; on a fault the present pair serves
-// on.
 static void on_hangup(uv_signal_t *signal, int number)
 {
     struct server *server = signal->data;
-    struct identity fresh;
 
     (void)number;
-    if (!server->options->serve_tls) {
-        log_info("SIGHUP: there is nothing to reload");
-        return;
-    }
-    if (!identity_load(&fresh, server->options, false, server->error, sizeof server->error)) {
-        log_warnx("SIGHUP: the certificate was not reloaded, the present one serves on: %s",
-                  server->error);
-        return;
-    }
-    if (!set_tls(server, &fresh)) {
-        log_warnx("SIGHUP: the certificate was not reloaded: %s", server->error);
-        identity_free(&fresh);
-        return;
-    }
-    log_info("SIGHUP: certificate %s, %s",
-             strcmp(fresh.pin, server->identity.pin) ? "reloaded" : "unchanged", fresh.pin);
-    identity_free(&server->identity);
-    server->identity = fresh;
+    certificate_reload(&server->certificate);
 }
 
 static void stop(struct server *server)
@@ -292,12 +252,15 @@ static void stop(struct server *server)
     if (server->stopping)
         return;
     server->stopping = true;
+    // A second signal ends the process as it would any other.
+    uv_signal_stop(&server->terminate);
+    uv_signal_stop(&server->interrupt);
     stun_responder_close(&server->stun, NULL);
     relay_stop(&server->relay);
     uv_close((uv_handle_t *)&server->terminate, NULL);
     uv_close((uv_handle_t *)&server->interrupt, NULL);
     uv_close((uv_handle_t *)&server->hangup, NULL);
-    uv_close((uv_handle_t *)&server->renew_meta, NULL);
+    certificate_close(&server->certificate);
 }
 
 static void on_stop_signal(uv_signal_t *signal, int number)
@@ -315,9 +278,7 @@ static void start_signals(struct server *server)
     uv_signal_init(loop, &server->terminate);
     uv_signal_init(loop, &server->interrupt);
     uv_signal_init(loop, &server->hangup);
-    uv_timer_init(loop, &server->renew_meta);
-    server->terminate.data = server->interrupt.data = server->hangup.data =
-        server->renew_meta.data = server;
+    server->terminate.data = server->interrupt.data = server->hangup.data = server;
     uv_signal_start(&server->terminate, on_stop_signal, SIGTERM);
     uv_signal_start(&server->interrupt, on_stop_signal, SIGINT);
     uv_signal_start(&server->hangup, on_hangup, SIGHUP);
@@ -353,8 +314,6 @@ static void listen_all(struct server *server)
             relay_listen(&server->relay, i, server->http_fds[i], false,
                          &server->web.http_port_service);
     }
-    if (server->options->serve_tls)
-        uv_timer_start(&server->renew_meta, on_renew_meta, META_RENEW_MS, META_RENEW_MS);
 }
 
 static void announce(struct server *server)
@@ -364,7 +323,7 @@ static void announce(struct server *server)
         .main_port = server->main_port,
         .http_port = server->http_port,
         .stun_port = server->options->stun_port,
-        .pin = server->identity.self_signed ? server->identity.pin : "",
+        .pin = server->certificate.identity.self_signed ? server->certificate.identity.pin : "",
     };
 
     announce_start(&announcement);
@@ -382,13 +341,15 @@ static bool start(struct server *server)
     if (!raise_descriptor_limit(server, &connections) || !load_key(server, &key))
         return false;
     ok = !options->serve_tls ||
-         identity_load(&server->identity, options, true, server->error, sizeof server->error);
+         certificate_load(&server->certificate, options, server->error, sizeof server->error);
     ok = ok && bind_ports(server) && start_stun(server) && start_relay(server, &key, connections);
     key_pair_wipe(&key);
     if (!ok)
         return false;
     start_web(server);
-    if (options->serve_tls && !set_tls(server, &server->identity))
+    if (options->serve_tls &&
+        !certificate_serve(&server->certificate, &server->relay, &server->loop, server->error,
+                           sizeof server->error))
         return false;
     listen_all(server);
     return true;
@@ -423,9 +384,9 @@ int server_run(const struct options *options)
         return fault(server->error); // the process ends: the system takes everything back
     announce(server);
     uv_run(&server->loop, UV_RUN_DEFAULT);
-    uv_loop_close(&server->loop);
+    if (uv_loop_close(&server->loop) != 0)
+        log_warnx("a handle of the main loop was left open");
     web_deinit(&server->web);
-    identity_free(&server->identity);
     free(server->main_fds);
     free(server->http_fds);
     free(server);
@@ -442,6 +403,8 @@ static bool check_key(const struct options *options, char *error, size_t size)
         return true;
     result = keyfile_load(&pair, options->key_path, error, size);
     key_pair_wipe(&pair);
+    if (result == KEYFILE_ABSENT && !folder_may_create(options->key_path, error, size))
+        return false;
     if (result == KEYFILE_ABSENT)
         log_info("%s does not exist yet: it is made at the first start", options->key_path);
     else if (result == KEYFILE_LOADED && *error)
@@ -449,32 +412,13 @@ static bool check_key(const struct options *options, char *error, size_t size)
     return result != KEYFILE_FAILED;
 }
 
-static bool check_identity(const struct options *options, char *error, size_t size)
-{
-    struct identity identity;
-    struct cert_paths paths;
-
-    if (!options->serve_tls)
-        return true;
-    if (!cert_paths_for_host(&paths, options->cert_dir, options->hostname, error, size))
-        return false;
-    if (options->hostname_is_ip && access(paths.cert, F_OK) != 0 && access(paths.key, F_OK) != 0) {
-        log_info("%s does not exist yet: a self-signed certificate is made at the first start",
-                 paths.cert);
-        return true;
-    }
-    if (!identity_load(&identity, options, false, error, size))
-        return false;
-    identity_free(&identity);
-    return true;
-}
-
 int server_check(const struct options *options)
 {
     char error[ERROR_BYTES];
 
     start_log(options);
-    if (!check_key(options, error, sizeof error) || !check_identity(options, error, sizeof error))
+    if (!check_key(options, error, sizeof error) ||
+        (options->serve_tls && !certificate_check(options, error, sizeof error)))
         return fault(error);
     printf("derper: the configuration is good\n");
     return 0;

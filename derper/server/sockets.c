@@ -13,6 +13,18 @@
 #define KEEPALIVE_DEFAULT_MS 15000 // for 0, as Go does
 #define KEEPALIVE_PROBES 9
 
+// ::ffff:203.0.113.1 is an IPv4 address.
+static void unmap(struct sockaddr_storage *address, socklen_t *len)
+{
+    const struct sockaddr_in6 in6 = *(const struct sockaddr_in6 *)address;
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = in6.sin6_port};
+
+    memcpy(&in.sin_addr, in6.sin6_addr.s6_addr + 12, sizeof in.sin_addr);
+    memset(address, 0, sizeof *address);
+    memcpy(address, &in, sizeof in);
+    *len = sizeof in;
+}
+
 void sockets_address(const char *host, int port, struct sockaddr_storage *out, socklen_t *len)
 {
     struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)out;
@@ -30,6 +42,8 @@ void sockets_address(const char *host, int port, struct sockaddr_storage *out, s
     in6->sin6_addr = in6addr_any;
     inet_pton(AF_INET6, host, &in6->sin6_addr);
     *len = sizeof *in6;
+    if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr))
+        unmap(out, len);
 }
 
 static void shown(const char *host, char *out, size_t size)
@@ -48,23 +62,22 @@ void sockets_bind_error(const char *flag, const char *protocol, const char *host
     shown(host, prefix, sizeof prefix);
     if (err == EADDRINUSE)
         snprintf(error, size,
-                 "%s port %s%d (-%s) is in use by another program: stop that program or choose "
-                 "another port with -%s",
+                 "%s port %s%d (%s) is in use by another program: stop that program or choose "
+                 "another port with %s",
                  protocol, prefix, port, flag, flag);
     else if (err == EACCES || err == EPERM)
         snprintf(error, size,
-                 "%s port %s%d (-%s) may not be opened by this user: ports below 1024 need root or "
-                 "the capability CAP_NET_BIND_SERVICE; or choose another port with -%s",
+                 "%s port %s%d (%s) may not be opened by this user: ports below 1024 need root or "
+                 "the capability CAP_NET_BIND_SERVICE; or choose another port with %s",
                  protocol, prefix, port, flag, flag);
     else if (err == EADDRNOTAVAIL)
-        snprintf(
-            error, size,
-            "the address of %s port %s%d (-%s) is not one of this machine's: give one that is, "
-            "or leave the address out to listen on all",
-            protocol, prefix, port, flag);
+        snprintf(error, size,
+                 "the address of %s port %s%d (%s) is not one of this machine's: give one that is, "
+                 "or leave the address out to listen on all",
+                 protocol, prefix, port, flag);
     else
-        snprintf(error, size, "%s port %s%d (-%s) cannot be opened: %s", protocol, prefix, port,
-                 flag, strerror(err));
+        snprintf(error, size, "%s port %s%d (%s) cannot be opened: %s; choose another with %s",
+                 protocol, prefix, port, flag, strerror(err), flag);
 }
 
 static int bind_one(const char *host, int port, bool shared)

@@ -118,7 +118,7 @@ static void put_facts(const struct web *web, struct page *page)
     put_row(page, "Version", web->config.version);
     put_date(page, "Running since", web->start_unix);
     put_date(page, "Certificate ends", certificate_not_after(web));
-    put_number(page, "Workers", (int64_t)relay->config.workers);
+    put_number(page, "Workers", (int64_t)relay_workers(relay));
     put_number(page, "Clients", snapshot.clients);
     page_text(page, "</dl>\n");
 }

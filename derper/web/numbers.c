@@ -34,7 +34,7 @@ static void collect(struct relay *relay, struct totals *totals)
     struct worker_snapshot one;
 
     memset(totals, 0, sizeof *totals);
-    totals->workers = relay->config.workers;
+    totals->workers = relay_workers(relay);
     for (size_t i = 0; i < totals->workers; i++) {
         relay_worker_snapshot(relay, i, &one);
         add_snapshot(&totals->all, &one);
@@ -85,6 +85,7 @@ static const struct entry own_entries[] = {
     {"derper_logins_pending", METRIC_GAUGE, RELAY(logins_pending)},
     {"derper_http_requests", METRIC_COUNTER, IO(http_requests)},
     {"derper_http_bad_requests", METRIC_COUNTER, IO(http_bad_requests)},
+    {"derper_http_floods", METRIC_COUNTER, IO(http_floods)},
     {"derper_queue_duration_ms_sum", METRIC_COUNTER, RELAY(queue_ms_sum)},
     {"derper_queue_duration_samples", METRIC_COUNTER, RELAY(queue_samples)},
     {"derper_peer_gone_limited", METRIC_COUNTER, RELAY(peer_gone_limited)},

@@ -38,7 +38,7 @@ static void start_derp(const struct web *web, struct http_conn *conn,
         .preface = preface,
         .preface_len = upgrade_fast_start(request)
                            ? 0
-                           : upgrade_preface(&web->config.relay->config.key.public, preface),
+                           : upgrade_preface(relay_public_key(web->config.relay), preface),
         .not_ideal = request->ideal_node.len > 0,
     };
 
@@ -125,8 +125,12 @@ static void serve_icon(const struct web *web, struct http_conn *conn,
 static void redirect_to_debug(const struct web *web, struct http_conn *conn,
                               const struct http_request *request)
 {
-    (void)web, (void)request;
-    answer_redirect(conn, 307, "/debug/");
+    char target[HTTP_TARGET_MAX_BYTES + sizeof "/debug/?"];
+
+    (void)web;
+    snprintf(target, sizeof target, "/debug/%s%.*s", request->query.len > 0 ? "?" : "",
+             (int)request->query.len, request->query.len > 0 ? request->query.data : "");
+    answer_redirect(conn, 307, target);
 }
 
 static void serve_home(const struct web *web, struct http_conn *conn,

@@ -20,7 +20,7 @@
 
 #define TIME_CHARS 20 // "2026/08/01 12:00:00 "
 #define THREADS 8
-#define LINES_EACH 500
+#define LINES_EACH 30 // what a pipe holds while nobody reads
 #define WAIT_MS 10000
 
 static int real_stderr, reading = -1;
@@ -35,6 +35,7 @@ static int setup(void **state)
     if (pipe2(ends, O_DIRECT | O_CLOEXEC) != 0)
         return -1;
     reading = ends[0];
+    fcntl(ends[1], F_SETPIPE_SZ, 1 << 20); // 256 writes
     dup2(ends[1], STDERR_FILENO);
     return close(ends[1]);
 }
@@ -288,6 +289,29 @@ static void test_limiter_counts_from_threads(void **state)
     assert_line(expected);
 }
 
+// A full pipe that nobody reads: no line blocks, and the next one that is written says how many
+// were lost.
+static void test_unread_lines_are_lost_and_counted(void **state)
+{
+    int written = 0;
+    char expected[96];
+
+    (void)state;
+    for (int i = 0; i < 1000; i++)
+        log_info("line");
+    while (more_to_read(0)) {
+        assert_line("line");
+        written++;
+    }
+    assert_in_range(written, 16, 999);
+    log_info("read again");
+    snprintf(expected, sizeof expected, "warning: %d lines were lost, as nobody read them",
+             1000 - written);
+    assert_line(expected);
+    assert_line("read again");
+    assert_silent();
+}
+
 static void test_closed_stderr_is_no_harm(void **state)
 {
     const int fd = dup(STDERR_FILENO);
@@ -298,6 +322,7 @@ static void test_closed_stderr_is_no_harm(void **state)
     dup2(fd, STDERR_FILENO);
     close(fd);
     log_info("back");
+    assert_line("warning: 1 lines were lost, as nobody read them");
     assert_line("back");
 }
 
@@ -311,6 +336,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_limiter, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lines_of_threads_stay_whole, setup, teardown),
         cmocka_unit_test_setup_teardown(test_limiter_counts_from_threads, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unread_lines_are_lost_and_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_closed_stderr_is_no_harm, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

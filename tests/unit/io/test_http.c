@@ -469,7 +469,7 @@ static void test_pipelining(void **state)
 static void test_many_pipelined(void **state)
 {
     static const char request[] = "GET /204 HTTP/1.1\r\nHost: a\r\n\r\n";
-    const size_t len = sizeof request - 1, count = 500;
+    const size_t len = sizeof request - 1, count = HTTP_PIPELINED_MAX;
     char *requests = malloc(len * count);
 
     (void)state;
@@ -478,6 +478,23 @@ static void test_many_pipelined(void **state)
     http_peer_send(&peer, requests, len * count);
     for (size_t i = 0; i < count; i++)
         expect_answer(204, "", false, false);
+    free(requests);
+}
+
+static void test_too_many_pipelined(void **state)
+{
+    static const char request[] = "GET /204 HTTP/1.1\r\nHost: a\r\n\r\n";
+    const size_t len = sizeof request - 1, count = 4 * HTTP_PIPELINED_MAX;
+    char *requests = malloc(len * count);
+
+    (void)state;
+    for (size_t i = 0; i < count; i++)
+        memcpy(requests + i * len, request, len);
+    http_peer_send(&peer, requests, len * count);
+    for (int i = 0; i < 1000 && counter_read(&peer.io.counters.streams) > 0; i++)
+        http_peer_turn(&peer);
+    assert_int_equal(counter_read(&peer.io.counters.streams), 0);
+    assert_int_equal(counter_read(&peer.io.counters.http_floods), 1);
     free(requests);
 }
 
@@ -724,6 +741,7 @@ int main(void)
         TEST(test_long_fields_are_cut),
         TEST(test_pipelining),
         TEST(test_many_pipelined),
+        TEST(test_too_many_pipelined),
         TEST(test_blocked_answer_is_sent_when_read),
         TEST(test_who_asks_on_without_reading_is_cut),
         TEST(test_who_does_not_read_is_cut_in_time),

@@ -38,7 +38,11 @@ static bool add(struct directory *directory, uint32_t key, uint32_t conn,
     const struct key k = key_of(key);
     const struct client_handle handle = handle_of(conn);
 
-    return directory_add(directory, &k, &handle, first);
+    bool full, dup;
+
+    dup = directory_add(directory, &k, &handle, first, &full);
+    assert_false(full);
+    return dup;
 }
 
 static bool remove_conn(struct directory *directory, uint32_t key, uint32_t conn, uintptr_t keep,
@@ -507,6 +511,32 @@ static void test_under_threads(void **state)
     directory_deinit(&directory);
 }
 
+static void test_connections_of_a_key_are_bounded(void **state)
+{
+    struct directory directory;
+    const struct key key = key_of(7);
+    const struct client_handle late = handle_of(1000);
+    struct client_handle first;
+    uintptr_t kept;
+    bool full;
+
+    (void)state;
+    directory_init(&directory);
+    for (uint32_t i = 0; i < DIRECTORY_CONNECTIONS_MAX; i++)
+        add(&directory, 7, i, &first);
+    assert_true(directory_add(&directory, &key, &late, &first, &full));
+    assert_true(full);
+    assert_int_equal(directory.dup_conns, DIRECTORY_CONNECTIONS_MAX);
+    assert_false(remove_conn(&directory, 7, 0, 0, &kept));
+    directory_add(&directory, &key, &late, &first, &full);
+    assert_false(full);
+    assert_false(remove_conn(&directory, 7, 1000, 0, &kept));
+    for (uint32_t i = 1; i < DIRECTORY_CONNECTIONS_MAX; i++)
+        remove_conn(&directory, 7, i, 0, &kept);
+    assert_int_equal(directory.keys, 0);
+    directory_deinit(&directory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -515,6 +545,7 @@ int main(void)
         cmocka_unit_test(test_first_is_named_once),
         cmocka_unit_test(test_kept),
         cmocka_unit_test(test_epochs),
+        cmocka_unit_test(test_connections_of_a_key_are_bounded),
         cmocka_unit_test(test_against_model),
         cmocka_unit_test(test_under_threads),
     };

@@ -168,6 +168,38 @@ static void test_merge(void **state)
     }
 }
 
+static bool is_even(const struct route *route, void *data)
+{
+    (*(size_t *)data)++;
+    return route->handle.slot % 2 == 0;
+}
+
+static void test_sweep_and_forget(void **state)
+{
+    struct routes routes;
+    size_t asked = 0;
+
+    (void)state;
+    routes_init(&routes);
+    for (uint32_t n = 0; n < ROUTES_MAX; n++)
+        assert_true(add(&routes, n, 1));
+    assert_false(add(&routes, ROUTES_MAX, 1));
+    routes_sweep(&routes, is_even, &asked);
+    assert_int_equal(asked, ROUTES_MAX);
+    assert_int_equal(count_each(&routes), ROUTES_MAX / 2);
+    for (uint32_t n = 0; n < 100; n++)
+        assert_int_equal(find(&routes, n) != NULL, n % 2 == 0);
+    assert_true(add(&routes, ROUTES_MAX, 1));
+
+    routes_forget(&routes, find(&routes, ROUTES_MAX)); // the last one used
+    assert_null(find(&routes, ROUTES_MAX));
+    routes_forget(&routes, find(&routes, 2));
+    assert_null(find(&routes, 2));
+    assert_non_null(find(&routes, 4));
+    assert_int_equal(count_each(&routes), ROUTES_MAX / 2 - 1);
+    routes_deinit(&routes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -175,6 +207,7 @@ int main(void)
         cmocka_unit_test(test_last),
         cmocka_unit_test(test_bound),
         cmocka_unit_test(test_merge),
+        cmocka_unit_test(test_sweep_and_forget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

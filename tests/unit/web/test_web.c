@@ -30,6 +30,16 @@ static struct web web;
 static struct http_peer peer;
 static struct prometheus prometheus;
 
+const struct key *relay_public_key(const struct relay *of)
+{
+    return &of->config.key.public;
+}
+
+size_t relay_workers(const struct relay *of)
+{
+    return of->config.workers;
+}
+
 void relay_snapshot(struct relay *of, struct relay_snapshot *out)
 {
     assert_ptr_equal(of, &relay);
