@@ -37,13 +37,21 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
     struct stream *stream = handle->data;
 
     (void)suggested;
-    *buf = uv_buf_init((char *)stream->io->read_buffer, IO_READ_BYTES);
+    // No buffer makes libuv go on to the next socket.
+    *buf = uv_buf_init((char *)stream->io->read_buffer, stream->had_its_turn ? 0 : IO_READ_BYTES);
+    stream->had_its_turn = false;
 }
 
 static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buf)
 {
     struct stream *stream = handle->data;
 
+    // libuv would read on while the buffer is filled, up to 32 times, before it looks at another
+    // socket.
+    if (n == IO_READ_BYTES)
+        stream->had_its_turn = true;
+    if (n == UV_ENOBUFS)
+        return;
     if (n > 0)
         stream->engine->receive(stream, (uint8_t *)buf->base, (size_t)n);
     else if (n < 0)

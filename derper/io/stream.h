@@ -54,7 +54,8 @@ struct stream {
     uint8_t answers; // the engine's own words that the socket did not take
     bool ready;      // handshake complete
     bool counted_tls13;
-    bool shut; // our side is half-closed
+    bool shut;         // our side is half-closed
+    bool had_its_turn; // one read has filled the buffer
 };
 
 struct stream_buf {
