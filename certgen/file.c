@@ -228,7 +228,7 @@ enum cert_file_created cert_file_create(const char *path, const void *bytes, siz
         return CERT_FILE_EXISTS;
     cert_fail(error, size,
               "%s cannot be created (%s): let the user that runs this program write to its "
-              "folder, or choose another certificate folder",
+              "folder, or choose another folder",
               path, strerror(errno));
     return CERT_FILE_FAILED;
 }
@@ -261,7 +261,7 @@ bool cert_file_make_folder(const char *path, char *error, size_t size)
         *end = '\0';
         if (make_one_folder(folder) != 0)
             return cert_fail(error, size,
-                             "the certificate folder %s cannot be created (%s): create it for the "
+                             "the folder %s cannot be created (%s): create it for the "
                              "user that runs this program, or choose another one",
                              folder, strerror(errno));
         if (kept == '\0')

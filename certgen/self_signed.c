@@ -32,7 +32,7 @@ static bool look(const char *path, bool *there, char *error, size_t size)
         return true;
     return cert_fail(error, size,
                      "%s cannot be looked for (%s): let the user that runs this program use its "
-                     "folder, or choose another certificate folder",
+                     "folder, or choose another folder",
                      path, strerror(errno));
 }
 

@@ -2,13 +2,12 @@
 #include "server/keyfile.h"
 
 #include "base/text.h"
+#include "certgen/file.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
-#include <libgen.h>
-#include <limits.h>
 #include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -23,7 +22,6 @@
 #define KEY_PREFIX "privkey:"
 #define KEY_PREFIX_CHARS (sizeof KEY_PREFIX - 1)
 #define NEW_FILE_BYTES 128
-#define TEMPORARY_SUFFIX ".tmp-XXXXXX"
 #define RESTORE "restore it from a copy, or move it away to get a new key"
 
 // Where sentences go, and about which file.
@@ -184,157 +182,37 @@ enum keyfile_result keyfile_load(struct key_pair *pair, const char *path, char *
 
 // --- Creating ---
 
-static bool make_folder(const char *folder)
-{
-    struct stat st;
-    int why;
-
-    if (mkdir(folder, 0700) == 0 || errno == EEXIST)
-        return true;
-    why = errno;
-    if (stat(folder, &st) == 0) // there, on a file system where nothing can be made
-        return true;
-    errno = why;
-    return false;
-}
-
-// The folder and those above it; new ones are for the owner alone.
-static bool make_folders(char *folder)
-{
-    for (char *p = folder + 1; *p != '\0'; p++) {
-        bool made;
-
-        if (*p != '/')
-            continue;
-        *p = '\0';
-        made = make_folder(folder);
-        *p = '/';
-        if (!made)
-            return false;
-    }
-    return make_folder(folder);
-}
-
-static bool write_all(int fd, const char *bytes, size_t len)
-{
-    while (len > 0) {
-        const ssize_t n = write(fd, bytes, len);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return false;
-        bytes += n;
-        len -= (size_t)n;
-    }
-    return true;
-}
-
-static bool write_key(int fd, const struct key_pair *pair)
+static enum cert_file_created write_key(const struct key_pair *pair, const struct report *report)
 {
     char hex[KEY_HEX_CHARS + 1], bytes[NEW_FILE_BYTES];
-    bool written;
+    enum cert_file_created created;
     int len;
 
     key_to_hex(&pair->private, hex);
     len = snprintf(bytes, sizeof bytes, "{\n\t\"" FIELD_NAME "\": \"" KEY_PREFIX "%s\"\n}", hex);
-    written = write_all(fd, bytes, (size_t)len) && fsync(fd) == 0;
+    created = cert_file_create(report->path, bytes, (size_t)len, 0600, report->text, report->size);
     sodium_memzero(hex, sizeof hex);
     sodium_memzero(bytes, sizeof bytes);
-    return written;
+    return created;
 }
 
-static bool sync_folder(const char *folder)
-{
-    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool synced;
-
-    if (fd < 0)
-        return errno == EACCES; // may be written, not read: nothing to be done
-    // Some file systems cannot sync folders, and say so by EINVAL.
-    synced = fsync(fd) == 0 || errno == EINVAL;
-    close(fd);
-    return synced;
-}
-
-// The file appears under its name whole, and only if the name is still free. errno tells why not.
-static bool publish(const char *temporary, const char *path)
-{
-    struct stat st;
-
-    if (link(temporary, path) == 0)
-        return unlink(temporary) == 0;
-    if (errno == EEXIST)
-        return false;
-    // No hard links here.
-    if (lstat(path, &st) == 0) {
-        errno = EEXIST;
-        return false;
-    }
-    return rename(temporary, path) == 0;
-}
-
-static bool create_in(const char *folder, const char *path, const struct key_pair *pair)
-{
-    char temporary[PATH_MAX];
-    int len, fd, why;
-    bool done;
-
-    len = snprintf(temporary, sizeof temporary, "%s" TEMPORARY_SUFFIX, path);
-    if (len < 0 || (size_t)len >= sizeof temporary) {
-        errno = ENAMETOOLONG;
-        return false;
-    }
-    fd = mkostemp(temporary, O_CLOEXEC); // mode 0600
-    if (fd < 0)
-        return false;
-    done = write_key(fd, pair);
-    why = errno;
-    if (close(fd) != 0 && done) {
-        done = false;
-        why = errno;
-    }
-    if (done && !publish(temporary, path)) {
-        done = false;
-        why = errno;
-    }
-    if (!done)
-        unlink(temporary);
-    errno = why;
-    return done && sync_folder(folder);
-}
-
+// KEYFILE_ABSENT: not any more, another process has made it meanwhile.
 static enum keyfile_result create(struct key_pair *pair, const struct report *report)
 {
-    char copy[PATH_MAX];
-    char *folder;
-    int why;
-
-    if (strlen(report->path) >= sizeof copy) {
-        say(report, "the path is too long; give a shorter one.");
+    if (!cert_file_make_folder(report->path, report->text, report->size))
         return KEYFILE_FAILED;
-    }
-    strcpy(copy, report->path);
-    folder = dirname(copy);
-    if (!make_folders(folder)) {
-        say(report, "its folder cannot be made: %s; make it, or name another file with -c.",
-            strerror(errno));
-        return KEYFILE_FAILED;
-    }
     key_pair_generate(pair);
-    if (create_in(folder, report->path, pair)) {
+    switch (write_key(pair, report)) {
+    case CERT_FILE_CREATED:
         report->text[0] = '\0';
         return KEYFILE_CREATED;
+    case CERT_FILE_EXISTS:
+        key_pair_wipe(pair);
+        return KEYFILE_ABSENT;
+    default:
+        key_pair_wipe(pair);
+        return KEYFILE_FAILED;
     }
-    why = errno;
-    key_pair_wipe(pair);
-    if (why == EEXIST)
-        return KEYFILE_ABSENT; // not any more: another process made it meanwhile
-    say(report,
-        "cannot be written: %s; make its folder writable for the user that derper runs as, or name "
-        "another file with -c.",
-        strerror(why));
-    return KEYFILE_FAILED;
 }
 
 enum keyfile_result keyfile_load_or_create(struct key_pair *pair, const char *path, char *text,

@@ -7,6 +7,7 @@
 #define DERPER_SERVER_OPTIONS_H
 
 #include "base/key.h"
+#include "base/prefix.h"
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -38,13 +39,6 @@ enum options_result {
 enum cert_mode { CERT_MODE_MANUAL, CERT_MODE_LETSENCRYPT, CERT_MODE_GCP };
 
 enum home_page { HOME_PAGE_DEFAULT, HOME_PAGE_BLANK, HOME_PAGE_REDIRECT };
-
-// An address range, or one address when `bits` is its whole length.
-struct options_prefix {
-    int family;          // AF_INET or AF_INET6
-    unsigned bits;       // at most 32 or 128; address bits behind them may be set and do not count
-    uint8_t address[16]; // network order; IPv4 uses the first 4 bytes
-};
 
 // Strings point into argv, the environment or static text; none is NULL, none is the struct's to
 // free, so it may be copied by assignment. Durations are in nanoseconds (duration_ms_up in
@@ -90,9 +84,9 @@ struct options {
     // --- Environment. ---
     int send_queue_depth; // packets; 0 = not set
     bool has_allow_debug_ip;
-    struct options_prefix allow_debug_ip;
+    struct prefix allow_debug_ip;
     size_t debug_cidr_count;
-    struct options_prefix debug_cidrs[OPTIONS_DEBUG_CIDRS_MAX];
+    struct prefix debug_cidrs[OPTIONS_DEBUG_CIDRS_MAX];
     const char *debug_key_path; // "" = not set
     bool has_dev_mesh_key;      // only looked for with --dev
     struct key dev_mesh_key;

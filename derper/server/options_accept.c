@@ -275,17 +275,17 @@ static bool reject_variable(char *error, size_t size, const char *name, const ch
     return false;
 }
 
-static bool parse_address(const char *text, struct options_prefix *out)
+static bool parse_address(const char *text, struct prefix *out)
 {
-    *out = (struct options_prefix){.family = AF_INET, .bits = 32};
+    *out = (struct prefix){.family = AF_INET, .bits = 32};
     if (inet_pton(AF_INET, text, out->address) == 1)
         return true;
-    *out = (struct options_prefix){.family = AF_INET6, .bits = 128};
+    *out = (struct prefix){.family = AF_INET6, .bits = 128};
     return inet_pton(AF_INET6, text, out->address) == 1;
 }
 
 // "10.0.0.0/8"; the length must be there.
-static bool parse_prefix(const char *text, size_t len, struct options_prefix *out)
+static bool parse_prefix(const char *text, size_t len, struct prefix *out)
 {
     char copy[PREFIX_CHARS_MAX + 1];
     char *slash;

@@ -48,7 +48,7 @@ struct server {
     struct stun_responder stun;
     struct web web;
     struct metric_source sources[1];
-    struct debug_prefix debug_prefixes[DEBUG_PREFIXES_MAX];
+    struct prefix debug_prefixes[DEBUG_PREFIXES_MAX];
 
     int *main_fds, *http_fds;
     int main_port, http_port;
@@ -188,16 +188,6 @@ static void on_upgrade(struct http_conn *conn, const struct web_upgrade *upgrade
                         upgrade->preface_len, upgrade->not_ideal);
 }
 
-static void add_debug_prefix(struct server *server, struct debug_rule *rule,
-                             const struct options_prefix *prefix)
-{
-    struct debug_prefix *out = &server->debug_prefixes[rule->prefix_count++];
-
-    out->family = prefix->family;
-    out->bits = prefix->bits;
-    memcpy(out->address, prefix->address, sizeof out->address);
-}
-
 static void fill_debug_rule(struct server *server, struct debug_rule *rule)
 {
     const struct options *options = server->options;
@@ -205,9 +195,9 @@ static void fill_debug_rule(struct server *server, struct debug_rule *rule)
     *rule = (struct debug_rule){.prefixes = server->debug_prefixes,
                                 .key_path = options->debug_key_path};
     if (options->has_allow_debug_ip)
-        add_debug_prefix(server, rule, &options->allow_debug_ip);
+        server->debug_prefixes[rule->prefix_count++] = options->allow_debug_ip;
     for (size_t i = 0; i < options->debug_cidr_count; i++)
-        add_debug_prefix(server, rule, &options->debug_cidrs[i]);
+        server->debug_prefixes[rule->prefix_count++] = options->debug_cidrs[i];
 }
 
 static void start_web(struct server *server)

@@ -10,7 +10,7 @@
 #define DEBUG_KEY_PARAMETER "debugkey="
 
 // Loopback and Tailscale's own ranges.
-static const struct debug_prefix always[] = {
+static const struct prefix always[] = {
     {AF_INET, 8, {127}},
     {AF_INET6, 128, {[15] = 1}},
     {AF_INET, 10, {100, 64}},
@@ -24,7 +24,7 @@ static bool same_bits(const uint8_t *a, const uint8_t *b, unsigned bits)
     return memcmp(a, b, bytes) == 0 && (rest == 0 || ((a[bytes] ^ b[bytes]) >> (8 - rest)) == 0);
 }
 
-static bool prefix_contains(const struct debug_prefix *prefix, const struct in6_addr *address)
+static bool prefix_contains(const struct prefix *prefix, const struct in6_addr *address)
 {
     const bool mapped = IN6_IS_ADDR_V4MAPPED(address);
 
@@ -33,7 +33,7 @@ static bool prefix_contains(const struct debug_prefix *prefix, const struct in6_
     return same_bits(prefix->address, address->s6_addr + (mapped ? 12 : 0), prefix->bits);
 }
 
-static bool any_contains(const struct debug_prefix *prefixes, size_t count,
+static bool any_contains(const struct prefix *prefixes, size_t count,
                          const struct in6_addr *address)
 {
     for (size_t i = 0; i < count; i++)

@@ -5,6 +5,7 @@
 #ifndef DERPER_WEB_DEBUG_ACCESS_H
 #define DERPER_WEB_DEBUG_ACCESS_H
 
+#include "base/prefix.h"
 #include "io/http.h"
 
 #include <netinet/in.h>
@@ -14,15 +15,8 @@
 
 #define DEBUG_KEY_MAX_BYTES 1024 // of the file that holds it; a longer one opens nothing
 
-// An address range, or one address when `bits` is its whole length.
-struct debug_prefix {
-    int family;          // AF_INET or AF_INET6
-    unsigned bits;       // at most 32 or 128; address bits behind them do not count
-    uint8_t address[16]; // network order; IPv4 uses the first 4 bytes
-};
-
 struct debug_rule {
-    const struct debug_prefix *prefixes; // TS_ALLOW_DEBUG_IP and TS_DEBUG_TRUSTED_CIDRS
+    const struct prefix *prefixes; // TS_ALLOW_DEBUG_IP and TS_DEBUG_TRUSTED_CIDRS
     size_t prefix_count;
     const char *key_path; // TS_DEBUG_KEY_PATH; NULL or "" when there is none. Read when asked.
 };

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "web/upgrade.h"
 
+#include "relay/relay.h"
+
 #include <stdio.h>
 #include <string.h>
-
-#define DERP_VERSION 2
 
 static bool is_white(char c)
 {

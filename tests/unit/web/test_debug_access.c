@@ -28,9 +28,9 @@ static struct sockaddr_in6 address_of(const char *text)
     return address;
 }
 
-static struct debug_prefix prefix_of(const char *text, unsigned bits)
+static struct prefix prefix_of(const char *text, unsigned bits)
 {
-    struct debug_prefix prefix = {.family = strchr(text, ':') ? AF_INET6 : AF_INET, .bits = bits};
+    struct prefix prefix = {.family = strchr(text, ':') ? AF_INET6 : AF_INET, .bits = bits};
 
     assert_int_equal(inet_pton(prefix.family, text, prefix.address), 1);
     return prefix;
@@ -85,7 +85,7 @@ static bool allowed(const struct debug_rule *rule, const char *address,
 
 static void test_addresses(void **state)
 {
-    const struct debug_prefix prefixes[] = {
+    const struct prefix prefixes[] = {
         prefix_of("198.51.100.7", 32),
         prefix_of("203.0.113.19", 28), // bits behind the prefix do not count
         prefix_of("2001:db8:40::1", 42),
@@ -109,7 +109,7 @@ static void test_addresses(void **state)
 
 static void test_whole_families(void **state)
 {
-    const struct debug_prefix v4 = prefix_of("0.0.0.0", 0), v6 = prefix_of("::", 0);
+    const struct prefix v4 = prefix_of("0.0.0.0", 0), v6 = prefix_of("::", 0);
     const struct debug_rule rule4 = {.prefixes = &v4, .prefix_count = 1};
     const struct debug_rule rule6 = {.prefixes = &v6, .prefix_count = 1};
     const struct http_request get = {.get = true};
