@@ -26,17 +26,19 @@ static void deliver_packet(struct worker *worker, const struct client_handle *to
 
 // True when the flow may put one more packet into the inbox of its destination's worker. Flows
 // beyond the remembered ones share what the inbox has.
-static bool flow_has_room(struct route *route, const struct inbox *inbox, size_t len)
+static bool flow_has_room(struct route *route, enum packet_kind kind, const struct inbox *inbox,
+                          size_t len)
 {
     if (!route)
         return true;
     if (route->taken != inbox_taken(inbox)) {
         route->taken = inbox_taken(inbox);
-        route->packets = route->bytes = 0;
+        memset(route->flow, 0, sizeof route->flow);
     }
-    route->packets++;
-    route->bytes += (uint32_t)len;
-    return route->packets <= INBOX_FLOW_PACKETS && route->bytes <= INBOX_FLOW_BYTES;
+    route->flow[kind].packets++;
+    route->flow[kind].bytes += (uint32_t)len;
+    return route->flow[kind].packets <= INBOX_FLOW_PACKETS &&
+           route->flow[kind].bytes <= INBOX_FLOW_BYTES;
 }
 
 static void send_away(struct worker *worker, struct route *route, const struct client_handle *to,
@@ -45,7 +47,7 @@ static void send_away(struct worker *worker, struct route *route, const struct c
     struct outbox *outbox = &worker->outboxes[to->worker];
     const struct inbox *inbox = &worker->relay->workers[to->worker]->inbox;
 
-    if (flow_has_room(route, inbox, len) && inbox_has_room(inbox, outbox))
+    if (flow_has_room(route, kind, inbox, len) && inbox_has_room(inbox, outbox))
         outbox_append(outbox, to, message_types[kind], frame, len);
     else
         outgoing_count_drop(worker, DROP_QUEUE_TAIL, kind, len - PACKET_OFFSET);

@@ -18,9 +18,9 @@
 // (DROP_QUEUE_TAIL). Each sending worker may be one outbox above it for a turn.
 #define INBOX_MAX_BYTES (16 * 1024 * 1024)
 
-// What one sender may have in an inbox for one destination, until the inbox is taken: about what
-// the destination's queue would hold of it. So a flood fills nobody else's share, and never much of
-// a turn.
+// What one sender may have in an inbox for one destination and kind of packet, until the inbox is
+// taken: about what the destination's queue would hold of it. So a flood fills nobody else's share,
+// and never much of a turn.
 #define INBOX_FLOW_PACKETS 2048
 #define INBOX_FLOW_BYTES (1024 * 1024)
 

@@ -6,6 +6,7 @@
 #ifndef DERPER_RELAY_ROUTES_H
 #define DERPER_RELAY_ROUTES_H
 
+#include "relay/counters.h"
 #include "relay/directory.h"
 
 // Destinations remembered for one client. A node speaks with a few hundred peers at a time; those
@@ -17,10 +18,11 @@ struct route {
     struct key destination;
     uint64_t hash; // of destination
     struct client_handle handle;
-    uint32_t epoch;   // of the directory's shard when `handle` was found
-    uint32_t taken;   // forward.c's: the destination's inbox, when `packets` and `bytes` began
-    uint32_t packets; // put into it since
-    uint32_t bytes;
+    uint32_t epoch; // of the directory's shard when `handle` was found
+    uint32_t taken; // forward.c's: the destination's inbox, when what follows began
+    struct {
+        uint32_t packets, bytes; // put into it since
+    } flow[PACKET_KINDS];
 };
 
 struct routes {

@@ -712,7 +712,10 @@ def test_memory_of_a_stuck_reader_is_bounded(start):
     before = relay.settled_rss_kib()
     flood(sender, receiver, lambda i: bytes(65536), 1500)
     relay.assert_memory(before, 4 << 10 if OURS else 64 << 10)
-    assert relay.varz().total("derp_packets_dropped", reason="queue_head") > 1000
+    samples = relay.varz()
+    # Between workers, what a flow has too much of in one turn is dropped before it reaches the queue.
+    assert sum(samples.total("derp_packets_dropped", reason=r) for r in ("queue_head", "queue_tail")) > 1000
+    assert samples.total("derp_packets_dropped", reason="queue_head") > 0
 
 
 # Time limits
