@@ -24,13 +24,13 @@ static void deliver_packet(struct worker *worker, const struct client_handle *to
         outgoing_count_drop(worker, DROP_GONE_DISCONNECTED, kind, len - PACKET_OFFSET);
 }
 
-// True when the flow may put one more packet into the inbox of its destination's worker. Flows
-// beyond the remembered ones share what the inbox has.
-static bool flow_has_room(struct route *route, enum packet_kind kind, const struct inbox *inbox,
-                          size_t len)
+// True while the flow has no more than its share in the inbox. Flows beyond the remembered ones
+// have none.
+static bool within_share(struct route *route, enum packet_kind kind, const struct inbox *inbox,
+                         size_t len)
 {
     if (!route)
-        return true;
+        return false;
     if (route->taken != inbox_taken(inbox)) {
         route->taken = inbox_taken(inbox);
         memset(route->flow, 0, sizeof route->flow);
@@ -46,8 +46,9 @@ static void send_away(struct worker *worker, struct route *route, const struct c
 {
     struct outbox *outbox = &worker->outboxes[to->worker];
     const struct inbox *inbox = &worker->relay->workers[to->worker]->inbox;
+    const bool share = within_share(route, kind, inbox, len);
 
-    if (flow_has_room(route, kind, inbox, len) && inbox_has_room(inbox, outbox))
+    if (inbox_bytes(inbox, outbox) < (share ? 2 * INBOX_MAX_BYTES : INBOX_MAX_BYTES))
         outbox_append(outbox, to, message_types[kind], frame, len);
     else
         outgoing_count_drop(worker, DROP_QUEUE_TAIL, kind, len - PACKET_OFFSET);

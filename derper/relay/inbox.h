@@ -14,15 +14,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Bytes that may wait for one worker; beyond that, packets for it are dropped by the sender
-// (DROP_QUEUE_TAIL). Each sending worker may be one outbox above it for a turn.
-#define INBOX_MAX_BYTES (16 * 1024 * 1024)
-
-// What one sender may have in an inbox for one destination and kind of packet, until the inbox is
-// taken: about what the destination's queue would hold of it. So a flood fills nobody else's share,
-// and never much of a turn.
-#define INBOX_FLOW_PACKETS 2048
-#define INBOX_FLOW_BYTES (1024 * 1024)
+// Bytes that may wait for one worker. Beyond that, senders drop (DROP_QUEUE_TAIL) the packets of
+// flows, a flow being what one sender has for one destination, that have more than their share
+// since the inbox was taken last; so a flood does not push out anybody else. Beyond twice as many,
+// they drop every packet. Each sending worker may be one outbox above for a turn.
+#define INBOX_MAX_BYTES (8 * 1024 * 1024)
+#define INBOX_FLOW_PACKETS 256 // the share of one flow and kind of packet
+#define INBOX_FLOW_BYTES (256 * 1024)
 
 enum message_type {
     MESSAGE_PACKET_DISCO, // body: a whole RecvPacket frame
@@ -66,11 +64,10 @@ void inbox_init(struct inbox *inbox);
 void inbox_close(struct inbox *inbox);
 void inbox_deinit(struct inbox *inbox);
 
-// True when packets may still be sent to this inbox: a hint without a lock.
-static inline bool inbox_has_room(const struct inbox *inbox, const struct outbox *outbox)
+// Bytes that wait, or will with the outbox: a hint without a lock.
+static inline size_t inbox_bytes(const struct inbox *inbox, const struct outbox *outbox)
 {
-    return atomic_load_explicit(&inbox->bytes, memory_order_relaxed) + outbox->bytes <
-           INBOX_MAX_BYTES;
+    return atomic_load_explicit(&inbox->bytes, memory_order_relaxed) + outbox->bytes;
 }
 
 // Changes when the inbox was taken: what was counted for a flow before is gone then.

@@ -669,7 +669,7 @@ MAKERS = {
 
 @pytest.mark.parametrize("kind", MAKERS)
 def test_full_queue_drops_the_oldest(start, kind):
-    relay = start("ip", "--tcp-write-timeout=60s",
+    relay = start("ip", "--tcp-write-timeout=60s", *workers(1),
                   env={"TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH": str(QUEUE_DEPTH)})
     sender, receiver = stuck_pair(relay)
     flood(sender, receiver, MAKERS[kind])
