@@ -2,10 +2,13 @@
 #include "io/context.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "io/engine.h"
 
 #include <stdlib.h>
+
+#define KEY_UPDATE_AFTER_RECORDS (1u << 23)
 
 const char *tls_failure_name(enum tls_failure failure)
 {
@@ -25,6 +28,12 @@ void io_context_init(struct io_context *io, uv_loop_t *loop, struct io_budget *b
     wheel_init(&io->wheel, clock_ms());
     list_init(&io->http_conns);
     io->bio = engine_openssl_bio_new(io);
+    io->detach = true;
+    io->key_update_after = KEY_UPDATE_AFTER_RECORDS;
+    if (!io->bio || !tls13_ciphers_init(&io->ciphers)) {
+        log_warnx("OpenSSL could not be started: out of memory, or its ciphers are missing");
+        abort();
+    }
     io->read_buffer = memory_get(IO_READ_BYTES);
     io->plain_buffer = memory_get(IO_PLAIN_BYTES);
     io->out = memory_get(IO_WRITE_BYTES);
@@ -34,6 +43,7 @@ void io_context_deinit(struct io_context *io)
 {
     io_context_set_tls(io, NULL);
     BIO_free(io->bio);
+    tls13_ciphers_deinit(&io->ciphers);
     free(io->read_buffer);
     free(io->plain_buffer);
     free(io->out);

@@ -9,6 +9,8 @@
 #include "base/counter.h"
 #include "base/wheel.h"
 
+#include "io/tls13_record.h"
+
 #include <openssl/bio.h>
 #include <openssl/ssl.h>
 #include <stddef.h>
@@ -49,6 +51,7 @@ struct io_counters {
     struct counter tls12_active; // gauge
     struct counter tls13_active; // gauge
     struct counter tls_failures[TLS_FAILURES];
+    struct counter tls_record_faults; // after the handshake, found by the detached engine
     struct counter http_requests;
     struct counter http_bad_requests;
     struct counter http_floods; // connections closed for asking on and on
@@ -65,8 +68,13 @@ struct io_context {
     struct io_budget *budget;
     struct wheel wheel; // run by the owner of the loop
     SSL_CTX *tls;       // for new connections; NULL while this loop serves no TLS
-    BIO *bio;           // shared by every SSL object of this loop, reads `in`, appends to `out`
-    const uint8_t *in;  // received bytes that BIO reads may still take
+    bool detach;        // TLS 1.3 connections leave OpenSSL after the handshake
+    // Records under one key, after which we send a KeyUpdate and ask for one; below the AEAD limits
+    // of RFC 8446, section 5.5 (2^24.5 for AES-GCM).
+    uint64_t key_update_after;
+    struct tls13_ciphers ciphers;
+    BIO *bio;          // shared by every SSL object of this loop, reads `in`, appends to `out`
+    const uint8_t *in; // received bytes that BIO reads may still take
     size_t in_len;
     size_t out_len;
     struct list http_conns; // io/http.c's

@@ -26,8 +26,8 @@ struct engine {
     // Bytes from the socket, in the worker's read buffer, writable. Calls stream_deliver for what
     // they open to. False: the stream is closed or has told its owner of its end.
     bool (*receive)(struct stream *stream, uint8_t *data, size_t len);
-    // Appends sealed bytes to the context's `out`. False when the engine has failed.
-    bool (*seal)(struct stream *stream, const uint8_t *data, size_t len);
+    // Appends the pieces, sealed, to the context's `out`. False when the engine has failed.
+    bool (*seal)(struct stream *stream, const struct stream_buf *pieces, size_t count);
     // Appends the goodbye of the protocol, if it has one, to `out`.
     void (*goodbye)(struct stream *stream);
     // Frees the state. Once.
@@ -36,6 +36,18 @@ struct engine {
 
 extern const struct engine engine_plain;
 extern const struct engine engine_openssl;
+extern const struct engine engine_detached;
+
+// For engine_openssl, when it makes TLS 1.3 connections for engine_detached. The keylog callback of
+// a context: keeps the traffic secrets.
+void engine_detached_keylog(const SSL *ssl, const char *line);
+
+// The handshake is complete: the stream's engine is the detached one from now on, and its SSL
+// object may go. False when the secrets are not there; nothing has changed then.
+bool engine_detached_take(struct stream *stream);
+
+// Wipes and frees what the detached engine keeps of a stream. Harmless when that is nothing.
+void engine_detached_free(struct stream *stream);
 
 // For engines. Sends what the engine says by itself (handshake, alerts, answers to KeyUpdate) and
 // has put into the context's `out`, behind whatever waits already; the stream does not count as

@@ -85,8 +85,18 @@ static int start(struct stream *stream)
         return -1;
     BIO_up_ref(io->bio);
     SSL_set_bio(stream->ssl, io->bio, io->bio);
+    SSL_set_app_data(stream->ssl, stream);
     SSL_set_accept_state(stream->ssl);
     return 0;
+}
+
+// Without the first line, freeing an SSL object that did not say goodbye drops its session, which
+// costs a lock.
+static void free_ssl(struct stream *stream)
+{
+    SSL_set_quiet_shutdown(stream->ssl, 1);
+    SSL_free(stream->ssl);
+    stream->ssl = NULL;
 }
 
 static void count_ready(struct stream *stream)
@@ -160,6 +170,8 @@ static int shake_hands(struct stream *stream)
     if (result != 1)
         return 0;
     count_ready(stream);
+    if (stream->counted_tls13 && stream->io->detach && engine_detached_take(stream))
+        free_ssl(stream);
     stream->callbacks->on_ready(stream);
     return stream->state == STREAM_OPEN ? 1 : -1;
 }
@@ -227,22 +239,31 @@ static bool receive(struct stream *stream, uint8_t *data, size_t len)
         done = shake_hands(stream);
         if (done <= 0)
             return done == 0;
+        // What is in hand behind the handshake is the next engine's.
+        if (stream->engine != &engine_openssl)
+            return io->in_len == 0 ||
+                   stream->engine->receive(stream, data + len - io->in_len, io->in_len);
     }
     return read_records(stream);
 }
 
-static bool seal(struct stream *stream, const uint8_t *data, size_t len)
+static bool seal(struct stream *stream, const struct stream_buf *pieces, size_t count)
 {
     struct io_context *io = stream->io;
     const uint8_t *in = io->in;
     const size_t in_len = io->in_len;
-    size_t n;
-    bool ok;
+    bool ok = true;
 
     // Another stream's received bytes may be in hand: they are not this one's to read.
     io->in_len = 0;
     ERR_clear_error();
-    ok = SSL_write_ex(stream->ssl, data, len, &n) == 1 && n == len;
+    for (size_t i = 0; i < count && ok; i++) {
+        size_t n;
+
+        if (pieces[i].len > 0)
+            ok = SSL_write_ex(stream->ssl, pieces[i].data, pieces[i].len, &n) == 1 &&
+                 n == pieces[i].len;
+    }
     ERR_clear_error();
     io->in = in;
     io->in_len = in_len;
@@ -264,11 +285,8 @@ static void stop(struct stream *stream)
 
     if (stream->ready)
         counter_add(stream->counted_tls13 ? &c->tls13_active : &c->tls12_active, -1);
-    // Without this, freeing an SSL object that did not say goodbye drops its session, which costs a
-    // lock.
-    SSL_set_quiet_shutdown(stream->ssl, 1);
-    SSL_free(stream->ssl);
-    stream->ssl = NULL;
+    free_ssl(stream);
+    engine_detached_free(stream);
     stream->ready = false;
 }
 

@@ -16,12 +16,14 @@ static bool receive(struct stream *stream, uint8_t *data, size_t len)
     return stream_deliver(stream, data, len);
 }
 
-static bool seal(struct stream *stream, const uint8_t *data, size_t len)
+static bool seal(struct stream *stream, const struct stream_buf *pieces, size_t count)
 {
     struct io_context *io = stream->io;
 
-    memcpy(io->out + io->out_len, data, len);
-    io->out_len += len;
+    for (size_t i = 0; i < count; i++) {
+        memcpy(io->out + io->out_len, pieces[i].data, pieces[i].len);
+        io->out_len += pieces[i].len;
+    }
     return true;
 }
 

@@ -178,11 +178,9 @@ int stream_send_answer(struct stream *stream)
 int stream_write(struct stream *stream, const struct stream_buf *pieces, size_t count)
 {
     assert(stream->state == STREAM_OPEN && !stream->unsent && stream->io->out_len == 0);
-    for (size_t i = 0; i < count; i++) {
-        if (pieces[i].len > 0 && !stream->engine->seal(stream, pieces[i].data, pieces[i].len)) {
-            stream->io->out_len = 0;
-            return UV_EPROTO;
-        }
+    if (!stream->engine->seal(stream, pieces, count)) {
+        stream->io->out_len = 0;
+        return UV_EPROTO;
     }
     return flush_out(stream, false);
 }
@@ -233,7 +231,9 @@ void stream_close(struct stream *stream)
 
 int stream_tls_version(const struct stream *stream)
 {
-    return stream->ssl && stream->ready ? SSL_version(stream->ssl) : 0;
+    if (!stream->ready || stream->engine == &engine_plain)
+        return 0;
+    return stream->counted_tls13 ? TLS1_3_VERSION : TLS1_2_VERSION;
 }
 
 typedef int (*name_fn)(const uv_tcp_t *handle, struct sockaddr *name, int *len);

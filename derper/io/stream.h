@@ -46,7 +46,8 @@ struct stream {
     uv_tcp_t tcp;
     struct io_context *io;
     const struct engine *engine;
-    SSL *ssl; // the OpenSSL engine's
+    SSL *ssl;                  // the OpenSSL engine's
+    struct detached *detached; // the detached engine's
     const struct stream_callbacks *callbacks;
     void *owner;
     struct unsent *unsent; // what the socket did not take; NULL unless blocked

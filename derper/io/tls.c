@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "io/tls.h"
 
+#include "io/engine.h"
+
 #include <openssl/err.h>
 #include <string.h>
 #include <strings.h>
@@ -74,6 +76,7 @@ static bool set_policy(SSL_CTX *ctx)
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_num_tickets(ctx, 0);
+    SSL_CTX_set_keylog_callback(ctx, engine_detached_keylog);
     SSL_CTX_set_alpn_select_cb(ctx, choose_alpn, NULL);
     ERR_set_mark();
     if (SSL_CTX_set1_groups_list(ctx, GROUPS_HYBRID) != 1) {

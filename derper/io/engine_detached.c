@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// TLS 1.3 without OpenSSL's connection: OpenSSL does the handshake, its keylog callback yields the
+// two traffic secrets, the SSL object is freed, and from then on records are opened and sealed
+// here, straight from and into the loop's buffers. What a connection keeps is its keys. RFC 8446,
+// sections 4.6.3, 5 and 6.
+#include "io/engine.h"
+
+#include "base/memory.h"
+#include "io/tls13_record.h"
+
+#include <assert.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KEY_UPDATE_TYPE 24
+#define KEY_UPDATE_BYTES 5
+// Records without data in a row (empty, KeyUpdate, alerts that end nothing): more is an attack on
+// our time.
+#define IDLE_RECORDS_MAX 32
+#define PARTIAL_START_BYTES 2048
+
+// The bytes of a record that has not come whole. Grows with what comes.
+struct partial_record {
+    size_t len, capacity;
+    uint8_t data[];
+};
+
+struct detached {
+    struct tls13_direction in, out;
+    struct partial_record *partial;
+    uint8_t suite;                       // enum tls13_suite
+    uint8_t handshake[KEY_UPDATE_BYTES]; // of a post-handshake message
+    uint8_t handshake_len;
+    uint8_t idle_records;
+    bool have_in, have_out; // secrets that the keylog callback has brought
+    bool update_due;        // a KeyUpdate goes out before the next data
+    bool update_requests;   // and asks for one in return
+    bool requested;         // we have asked, and not been answered
+};
+
+static bool read_hex(const char *text, uint8_t *out, size_t size)
+{
+    size_t n;
+
+    return sodium_hex2bin(out, size, text, strlen(text), NULL, &n, NULL) == 0;
+}
+
+// The line is "LABEL <client random> <secret>", both in hex.
+static void take_secret(const char *line, const char *label, struct tls13_direction *direction,
+                        bool *have)
+{
+    const size_t len = strlen(label);
+    const char *secret;
+
+    if (strncmp(line, label, len) != 0 || line[len] != ' ')
+        return;
+    secret = strrchr(line, ' ');
+    *have = secret && read_hex(secret + 1, direction->secret, sizeof direction->secret);
+}
+
+void engine_detached_keylog(const SSL *ssl, const char *line)
+{
+    struct stream *stream = SSL_get_app_data(ssl);
+
+    if (!stream || !stream->io->detach || SSL_version(ssl) != TLS1_3_VERSION)
+        return;
+    if (!stream->detached)
+        stream->detached = memory_zeroed(sizeof *stream->detached);
+    take_secret(line, "CLIENT_TRAFFIC_SECRET_0", &stream->detached->in, &stream->detached->have_in);
+    take_secret(line, "SERVER_TRAFFIC_SECRET_0", &stream->detached->out,
+                &stream->detached->have_out);
+}
+
+bool engine_detached_take(struct stream *stream)
+{
+    struct detached *state = stream->detached;
+    enum tls13_suite suite;
+
+    if (!state || !state->have_in || !state->have_out ||
+        !tls13_suite_from_id(SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(stream->ssl)),
+                             &suite) ||
+        !tls13_direction_start(&state->in, suite, state->in.secret) ||
+        !tls13_direction_start(&state->out, suite, state->out.secret))
+        return false;
+    state->suite = (uint8_t)suite;
+    stream->engine = &engine_detached;
+    return true;
+}
+
+void engine_detached_free(struct stream *stream)
+{
+    struct detached *state = stream->detached;
+
+    if (!state)
+        return;
+    free(state->partial);
+    sodium_memzero(state, sizeof *state);
+    free(state);
+    stream->detached = NULL;
+}
+
+// Appends one record to `out`. False when the library fails.
+static bool put_record(struct stream *stream, enum tls13_type type,
+                       const struct tls13_piece *pieces, size_t count)
+{
+    struct io_context *io = stream->io;
+    struct detached *state = stream->detached;
+    const size_t n = tls13_seal(&io->ciphers, state->suite, &state->out, type, pieces, count,
+                                io->out + io->out_len);
+
+    io->out_len += n;
+    return n > 0;
+}
+
+static void put_alert(struct stream *stream, enum tls13_alert alert)
+{
+    const uint8_t bytes[2] = {alert == TLS13_CLOSE_NOTIFY ? 1 : 2, (uint8_t)alert};
+
+    put_record(stream, TLS13_ALERT, &(struct tls13_piece){bytes, sizeof bytes}, 1);
+}
+
+// Section 4.6.3: the record with the message is the last one under the old key.
+static bool put_key_update(struct stream *stream)
+{
+    struct detached *state = stream->detached;
+    const uint8_t message[KEY_UPDATE_BYTES] = {KEY_UPDATE_TYPE, 0, 0, 1, state->update_requests};
+
+    state->update_due = state->update_requests = false;
+    return put_record(stream, TLS13_HANDSHAKE, &(struct tls13_piece){message, sizeof message}, 1) &&
+           tls13_direction_update(&state->out, state->suite);
+}
+
+static bool fail(struct stream *stream, enum tls13_alert alert, enum stream_end why)
+{
+    counter_add(&stream->io->counters.tls_record_faults, 1);
+    put_alert(stream, alert);
+    stream_send_answer(stream);
+    return stream_fail(stream, why);
+}
+
+static bool on_alert(struct stream *stream, const uint8_t *content, size_t len)
+{
+    if (len != 2)
+        return fail(stream, TLS13_DECODE_ERROR, STREAM_END_TLS);
+    switch (content[1]) {
+    case TLS13_USER_CANCELED: // close_notify follows
+        return true;
+    case TLS13_CLOSE_NOTIFY:
+        return stream_fail(stream, STREAM_END_EOF);
+    default:
+        return stream_fail(stream, STREAM_END_TLS);
+    }
+}
+
+static bool on_key_update(struct stream *stream, uint8_t request)
+{
+    struct detached *state = stream->detached;
+
+    if (request > 1)
+        return fail(stream, TLS13_ILLEGAL_PARAMETER, STREAM_END_TLS);
+    state->requested = false;
+    if (request == 1)
+        state->update_due = true;
+    return tls13_direction_update(&state->in, state->suite) ||
+           fail(stream, TLS13_INTERNAL_ERROR, STREAM_END_TLS);
+}
+
+// Only KeyUpdate may come, in one record or in several; nothing may stand behind it under the old
+// key.
+static bool on_handshake(struct stream *stream, const uint8_t *content, size_t len)
+{
+    static const uint8_t head[4] = {KEY_UPDATE_TYPE, 0, 0, 1};
+    struct detached *state = stream->detached;
+
+    if (len == 0 || len > KEY_UPDATE_BYTES - (size_t)state->handshake_len)
+        return fail(stream, TLS13_UNEXPECTED_MESSAGE, STREAM_END_TLS);
+    memcpy(state->handshake + state->handshake_len, content, len);
+    state->handshake_len += (uint8_t)len;
+    if (memcmp(state->handshake, head, state->handshake_len < 4 ? state->handshake_len : 4) != 0)
+        return fail(stream, TLS13_UNEXPECTED_MESSAGE, STREAM_END_TLS);
+    if (state->handshake_len < KEY_UPDATE_BYTES)
+        return true;
+    state->handshake_len = 0;
+    return on_key_update(stream, state->handshake[4]);
+}
+
+// A record other than data. False when the stream is gone.
+static bool on_control(struct stream *stream, uint8_t type, const uint8_t *content, size_t len)
+{
+    switch (type) {
+    case TLS13_ALERT:
+        return on_alert(stream, content, len);
+    case TLS13_HANDSHAKE:
+        return on_handshake(stream, content, len);
+    default:
+        return fail(stream, TLS13_UNEXPECTED_MESSAGE, STREAM_END_TLS);
+    }
+}
+
+// What records have opened to and the owner has not heard yet.
+struct opened {
+    size_t len; // in the plain buffer
+};
+
+static bool deliver(struct stream *stream, struct opened *opened)
+{
+    const size_t n = opened->len;
+
+    opened->len = 0;
+    return n == 0 || stream_deliver(stream, stream->io->plain_buffer, n);
+}
+
+// What came before a fault is still the peer's word. After it the keys may be another stream's
+// memory, so the delivery comes first.
+static bool deliver_and_fail(struct stream *stream, struct opened *opened, enum tls13_alert alert)
+{
+    return deliver(stream, opened) && fail(stream, alert, STREAM_END_TLS);
+}
+
+static bool no_data(struct stream *stream, struct opened *opened)
+{
+    if (++stream->detached->idle_records <= IDLE_RECORDS_MAX)
+        return true;
+    return deliver_and_fail(stream, opened, TLS13_UNEXPECTED_MESSAGE);
+}
+
+// Opens one whole record behind what is opened already. False when the stream is gone.
+static bool open_record(struct stream *stream, const uint8_t *record, size_t len,
+                        struct opened *opened)
+{
+    struct io_context *io = stream->io;
+    struct detached *state = stream->detached;
+    uint8_t *out;
+    struct tls13_opened content;
+    enum tls13_alert alert;
+
+    if (opened->len + len > IO_PLAIN_BYTES && !deliver(stream, opened))
+        return false;
+    out = io->plain_buffer + opened->len;
+    if (!tls13_open(&io->ciphers, state->suite, &state->in, record, len, out, &content, &alert))
+        return deliver_and_fail(stream, opened, alert);
+    if (state->in.sequence >= io->key_update_after && !state->requested)
+        state->requested = state->update_requests = state->update_due = true;
+    if (content.type != TLS13_DATA) {
+        uint8_t copy[KEY_UPDATE_BYTES + 1];
+        const size_t n = content.len < sizeof copy ? content.len : sizeof copy;
+
+        // The owner may change the buffer when it hears of the data in front.
+        memcpy(copy, out, n);
+        return deliver(stream, opened) && on_control(stream, content.type, copy, n) &&
+               no_data(stream, opened);
+    }
+    if (state->handshake_len > 0) // a message may not be interleaved (section 5.1)
+        return deliver_and_fail(stream, opened, TLS13_UNEXPECTED_MESSAGE);
+    if (content.len == 0)
+        return no_data(stream, opened);
+    state->idle_records = 0;
+    opened->len += content.len;
+    return true;
+}
+
+static void keep(struct detached *state, const uint8_t *data, size_t len)
+{
+    struct partial_record *partial = state->partial;
+    const size_t have = partial ? partial->len : 0;
+
+    if (!partial || have + len > partial->capacity) {
+        const size_t capacity =
+            have + len > PARTIAL_START_BYTES ? (have + len) * 2 : PARTIAL_START_BYTES;
+
+        partial = memory_resize(partial, sizeof *partial + capacity);
+        partial->capacity = capacity;
+        state->partial = partial;
+    }
+    memcpy(partial->data + have, data, len);
+    partial->len = have + len;
+}
+
+// Goes on with the record that is kept. Returns the bytes used; `*alive` is false when the stream
+// is gone.
+static size_t read_on(struct stream *stream, const uint8_t *data, size_t len, struct opened *opened,
+                      bool *alive)
+{
+    struct detached *state = stream->detached;
+    struct partial_record *partial;
+    enum tls13_alert alert = TLS13_CLOSE_NOTIFY;
+    size_t used = 0, whole, n;
+
+    if (state->partial->len < TLS13_HEADER_BYTES) {
+        n = TLS13_HEADER_BYTES - state->partial->len;
+        used = n < len ? n : len;
+        keep(state, data, used);
+        if (state->partial->len < TLS13_HEADER_BYTES)
+            return used;
+    }
+    whole = tls13_record_bytes(state->partial->data, state->partial->len, &alert);
+    if (whole == 0) {
+        *alive = deliver_and_fail(stream, opened, alert);
+        return len;
+    }
+    n = whole - state->partial->len;
+    n = n < len - used ? n : len - used;
+    keep(state, data + used, n);
+    if (state->partial->len == whole) {
+        partial = state->partial;
+        state->partial = NULL;
+        *alive = open_record(stream, partial->data, whole, opened);
+        free(partial);
+    }
+    return used + n;
+}
+
+// A record that starts at `data`. The same words.
+static size_t read_record(struct stream *stream, const uint8_t *data, size_t len,
+                          struct opened *opened, bool *alive)
+{
+    enum tls13_alert alert = TLS13_CLOSE_NOTIFY;
+    const size_t whole = tls13_record_bytes(data, len, &alert);
+
+    if (whole == 0 && len >= TLS13_HEADER_BYTES) {
+        *alive = deliver_and_fail(stream, opened, alert);
+        return len;
+    }
+    if (whole == 0 || len < whole) {
+        keep(stream->detached, data, len);
+        return len;
+    }
+    *alive = open_record(stream, data, whole, opened);
+    return whole;
+}
+
+static bool receive(struct stream *stream, uint8_t *data, size_t len)
+{
+    struct opened opened = {0};
+    bool alive = true;
+
+    while (len > 0 && alive) {
+        const size_t used = stream->detached->partial
+                                ? read_on(stream, data, len, &opened, &alive)
+                                : read_record(stream, data, len, &opened, &alive);
+
+        data += used;
+        len -= used;
+    }
+    return alive && deliver(stream, &opened);
+}
+
+// Fills one record from the pieces, moving on in them.
+static size_t gather(struct tls13_piece *record, const struct stream_buf **pieces, size_t *count,
+                     size_t *offset)
+{
+    size_t len = 0, n = 0;
+
+    while (*count > 0 && len < TLS13_PLAIN_MAX_BYTES) {
+        const size_t left = (*pieces)->len - *offset;
+        const size_t room = TLS13_PLAIN_MAX_BYTES - len;
+        const size_t take = left < room ? left : room;
+
+        if (take > 0)
+            record[n++] = (struct tls13_piece){(*pieces)->data + *offset, take};
+        len += take;
+        *offset += take;
+        if (*offset == (*pieces)->len) {
+            (*pieces)++;
+            (*count)--;
+            *offset = 0;
+        }
+    }
+    return n;
+}
+
+static bool seal(struct stream *stream, const struct stream_buf *pieces, size_t count)
+{
+    struct detached *state = stream->detached;
+    struct tls13_piece record[STREAM_PIECES_MAX];
+    size_t offset = 0;
+
+    while (count > 0) {
+        const size_t n = gather(record, &pieces, &count, &offset);
+
+        if (n == 0)
+            continue;
+        if ((state->update_due || state->out.sequence >= stream->io->key_update_after) &&
+            !put_key_update(stream))
+            return false;
+        if (!put_record(stream, TLS13_DATA, record, n))
+            return false;
+    }
+    return true;
+}
+
+static void goodbye(struct stream *stream)
+{
+    put_alert(stream, TLS13_CLOSE_NOTIFY);
+}
+
+static int start(struct stream *stream)
+{
+    (void)stream;
+    return -1; // a stream becomes detached, it does not start so
+}
+
+static void stop(struct stream *stream)
+{
+    counter_add(&stream->io->counters.tls13_active, -1);
+    engine_detached_free(stream);
+    stream->ready = false;
+}
+
+const struct engine engine_detached = {
+    .name = "detached",
+    .start = start,
+    .receive = receive,
+    .seal = seal,
+    .goodbye = goodbye,
+    .stop = stop,
+};
