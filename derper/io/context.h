@@ -24,7 +24,7 @@
 #define IO_WRITE_PLAIN_BYTES (128 * 1024)
 #define IO_WRITE_BYTES (192 * 1024)
 
-// Why a TLS handshake or record failed, as far as an operator can do something about it.
+// Why a TLS handshake failed, as far as an operator can do something about it.
 enum tls_failure {
     TLS_FAILURE_NOT_TLS,      // plain HTTP or noise on the TLS port
     TLS_FAILURE_VERSION,      // no protocol version in common
@@ -51,7 +51,7 @@ struct io_counters {
     struct counter tls12_active; // gauge
     struct counter tls13_active; // gauge
     struct counter tls_failures[TLS_FAILURES];
-    struct counter tls_record_faults; // after the handshake, found by the detached engine
+    struct counter tls_record_faults; // TLS failures after the handshake, the peer's word or ours
     struct counter http_requests;
     struct counter http_bad_requests;
     struct counter http_floods; // connections closed for asking on and on
@@ -69,8 +69,9 @@ struct io_context {
     struct wheel wheel; // run by the owner of the loop
     SSL_CTX *tls;       // for new connections; NULL while this loop serves no TLS
     bool detach;        // TLS 1.3 connections leave OpenSSL after the handshake
-    // Records under one key, after which we send a KeyUpdate and ask for one; below the AEAD limits
-    // of RFC 8446, section 5.5 (2^24.5 for AES-GCM).
+    // Records under one key, after which the detached engine sends a KeyUpdate or asks for one with
+    // the next data that it sends: far enough below the AEAD limits of RFC 8446, section 5.5
+    // (2^24.5 full records for AES-GCM) for a peer that is told something once a minute.
     uint64_t key_update_after;
     struct tls13_ciphers ciphers;
     BIO *bio;          // shared by every SSL object of this loop, reads `in`, appends to `out`

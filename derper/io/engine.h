@@ -5,7 +5,9 @@
 #ifndef DERPER_IO_ENGINE_H
 #define DERPER_IO_ENGINE_H
 
+#include "base/log.h"
 #include "io/stream.h"
+#include "io/tls13_keys.h"
 
 // What a stream keeps while the socket has not taken all of a write.
 struct unsent {
@@ -43,8 +45,14 @@ extern const struct engine engine_detached;
 void engine_detached_keylog(const SSL *ssl, const char *line);
 
 // The handshake is complete: the stream's engine is the detached one from now on, and its SSL
-// object may go. False when the secrets are not there; nothing has changed then.
+// object may go. False when it has to stay, as the secrets are not there or the two ends have
+// agreed on something that only OpenSSL does; the secrets are forgotten then.
 bool engine_detached_take(struct stream *stream);
+
+// The same with these traffic secrets, both ends at their first record, for a stream that need not
+// have had a handshake (tests); the caller counts it. False when the library fails.
+bool engine_detached_begin(struct stream *stream, enum tls13_suite suite, const uint8_t *in_secret,
+                           const uint8_t *out_secret);
 
 // Wipes and frees what the detached engine keeps of a stream. Harmless when that is nothing.
 void engine_detached_free(struct stream *stream);
@@ -60,6 +68,10 @@ bool stream_deliver(struct stream *stream, uint8_t *data, size_t len);
 
 // For engines. Tells the owner of the end. Always false, to be returned by `receive`.
 bool stream_fail(struct stream *stream, enum stream_end why);
+
+// For engines. One line about a TLS failure of this peer, if `limit` allows one.
+void stream_log_tls(const struct stream *stream, struct log_limit *limit, const char *reason,
+                    const char *hint);
 
 // The BIO that the streams of `io` share; NULL when memory is exhausted.
 BIO *engine_openssl_bio_new(struct io_context *io);

@@ -6,6 +6,7 @@
 // sections 4.6.3, 5 and 6.
 #include "io/engine.h"
 
+#include "base/log.h"
 #include "base/memory.h"
 #include "io/tls13_record.h"
 
@@ -16,10 +17,12 @@
 
 #define KEY_UPDATE_TYPE 24
 #define KEY_UPDATE_BYTES 5
+#define KEY_UPDATE_HEAD_BYTES 4
 // Records without data in a row (empty, KeyUpdate, alerts that end nothing): more is an attack on
 // our time.
 #define IDLE_RECORDS_MAX 32
 #define PARTIAL_START_BYTES 2048
+#define PARTIAL_MAX_BYTES (TLS13_HEADER_BYTES + TLS13_CIPHER_MAX_BYTES)
 
 // The bytes of a record that has not come whole. Grows with what comes.
 struct partial_record {
@@ -38,7 +41,10 @@ struct detached {
     bool update_due;        // a KeyUpdate goes out before the next data
     bool update_requests;   // and asks for one in return
     bool requested;         // we have asked, and not been answered
+    bool over;              // a fatal alert went out or came in: nothing is sent any more
 };
+
+static struct log_limit fault_log = LOG_LIMIT_INIT;
 
 static bool read_hex(const char *text, uint8_t *out, size_t size)
 {
@@ -73,20 +79,45 @@ void engine_detached_keylog(const SSL *ssl, const char *line)
                 &stream->detached->have_out);
 }
 
+bool engine_detached_begin(struct stream *stream, enum tls13_suite suite, const uint8_t *in_secret,
+                           const uint8_t *out_secret)
+{
+    struct detached *state;
+
+    if (!stream->detached)
+        stream->detached = memory_zeroed(sizeof *stream->detached);
+    state = stream->detached;
+    if (!tls13_direction_start(&state->in, suite, in_secret) ||
+        !tls13_direction_start(&state->out, suite, out_secret))
+        return false;
+    state->suite = (uint8_t)suite;
+    stream->engine = &engine_detached;
+    return true;
+}
+
+// A connection with smaller records (RFC 6066, section 4) stays where it is, and so does one of
+// which OpenSSL holds bytes, which it does not when it reads no further than it needs.
+static bool may_leave(const struct stream *stream, enum tls13_suite *suite)
+{
+    const struct detached *state = stream->detached;
+    const SSL *ssl = stream->ssl;
+
+    return state && state->have_in && state->have_out &&
+           tls13_suite_from_id(SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl)), suite) &&
+           tls13_ciphers_have(&stream->io->ciphers, *suite) &&
+           SSL_SESSION_get_max_fragment_length(SSL_get0_session(ssl)) == 0 && !SSL_has_pending(ssl);
+}
+
 bool engine_detached_take(struct stream *stream)
 {
     struct detached *state = stream->detached;
     enum tls13_suite suite;
 
-    if (!state || !state->have_in || !state->have_out ||
-        !tls13_suite_from_id(SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(stream->ssl)),
-                             &suite) ||
-        !tls13_direction_start(&state->in, suite, state->in.secret) ||
-        !tls13_direction_start(&state->out, suite, state->out.secret))
-        return false;
-    state->suite = (uint8_t)suite;
-    stream->engine = &engine_detached;
-    return true;
+    if (may_leave(stream, &suite) &&
+        engine_detached_begin(stream, suite, state->in.secret, state->out.secret))
+        return true;
+    engine_detached_free(stream);
+    return false;
 }
 
 void engine_detached_free(struct stream *stream)
@@ -132,25 +163,36 @@ static bool put_key_update(struct stream *stream)
            tls13_direction_update(&state->out, state->suite);
 }
 
-static bool fail(struct stream *stream, enum tls13_alert alert, enum stream_end why)
+static bool end(struct stream *stream, uint8_t alert, const char *whose)
 {
+    stream->detached->over = true;
     counter_add(&stream->io->counters.tls_record_faults, 1);
-    put_alert(stream, alert);
-    stream_send_answer(stream);
-    return stream_fail(stream, why);
+    stream_log_tls(stream, &fault_log, SSL_alert_desc_string_long(alert), whose);
+    return stream_fail(stream, STREAM_END_TLS);
 }
 
+// Section 6.2. Nothing may follow a close_notify, not even this.
+static bool fail(struct stream *stream, enum tls13_alert alert)
+{
+    if (!stream->shut) {
+        put_alert(stream, alert);
+        stream_send_answer(stream);
+    }
+    return end(stream, (uint8_t)alert, "");
+}
+
+// The level does not matter (section 6).
 static bool on_alert(struct stream *stream, const uint8_t *content, size_t len)
 {
     if (len != 2)
-        return fail(stream, TLS13_DECODE_ERROR, STREAM_END_TLS);
+        return fail(stream, len == 0 ? TLS13_UNEXPECTED_MESSAGE : TLS13_DECODE_ERROR);
     switch (content[1]) {
     case TLS13_USER_CANCELED: // close_notify follows
         return true;
     case TLS13_CLOSE_NOTIFY:
         return stream_fail(stream, STREAM_END_EOF);
     default:
-        return stream_fail(stream, STREAM_END_TLS);
+        return end(stream, content[1], "; so the client says");
     }
 }
 
@@ -159,27 +201,32 @@ static bool on_key_update(struct stream *stream, uint8_t request)
     struct detached *state = stream->detached;
 
     if (request > 1)
-        return fail(stream, TLS13_ILLEGAL_PARAMETER, STREAM_END_TLS);
-    state->requested = false;
+        return fail(stream, TLS13_ILLEGAL_PARAMETER);
+    // It answers what we have asked or were about to ask; what we answer asks for nothing.
+    state->requested = state->update_requests = false;
     if (request == 1)
         state->update_due = true;
-    return tls13_direction_update(&state->in, state->suite) ||
-           fail(stream, TLS13_INTERNAL_ERROR, STREAM_END_TLS);
+    return tls13_direction_update(&state->in, state->suite) || fail(stream, TLS13_INTERNAL_ERROR);
 }
 
 // Only KeyUpdate may come, in one record or in several; nothing may stand behind it under the old
-// key.
+// key (section 5.1).
 static bool on_handshake(struct stream *stream, const uint8_t *content, size_t len)
 {
-    static const uint8_t head[4] = {KEY_UPDATE_TYPE, 0, 0, 1};
+    static const uint8_t head[KEY_UPDATE_HEAD_BYTES] = {KEY_UPDATE_TYPE, 0, 0, 1};
     struct detached *state = stream->detached;
+    const size_t room = KEY_UPDATE_BYTES - (size_t)state->handshake_len;
+    const size_t n = len < room ? len : room;
 
-    if (len == 0 || len > KEY_UPDATE_BYTES - (size_t)state->handshake_len)
-        return fail(stream, TLS13_UNEXPECTED_MESSAGE, STREAM_END_TLS);
-    memcpy(state->handshake + state->handshake_len, content, len);
-    state->handshake_len += (uint8_t)len;
-    if (memcmp(state->handshake, head, state->handshake_len < 4 ? state->handshake_len : 4) != 0)
-        return fail(stream, TLS13_UNEXPECTED_MESSAGE, STREAM_END_TLS);
+    memcpy(state->handshake + state->handshake_len, content, n);
+    state->handshake_len += (uint8_t)n;
+    if (len == 0 || state->handshake[0] != KEY_UPDATE_TYPE)
+        return fail(stream, TLS13_UNEXPECTED_MESSAGE);
+    if (memcmp(state->handshake, head,
+               state->handshake_len < sizeof head ? state->handshake_len : sizeof head) != 0)
+        return fail(stream, TLS13_DECODE_ERROR);
+    if (len > n)
+        return fail(stream, TLS13_UNEXPECTED_MESSAGE);
     if (state->handshake_len < KEY_UPDATE_BYTES)
         return true;
     state->handshake_len = 0;
@@ -195,7 +242,7 @@ static bool on_control(struct stream *stream, uint8_t type, const uint8_t *conte
     case TLS13_HANDSHAKE:
         return on_handshake(stream, content, len);
     default:
-        return fail(stream, TLS13_UNEXPECTED_MESSAGE, STREAM_END_TLS);
+        return fail(stream, TLS13_UNEXPECTED_MESSAGE);
     }
 }
 
@@ -216,7 +263,7 @@ static bool deliver(struct stream *stream, struct opened *opened)
 // memory, so the delivery comes first.
 static bool deliver_and_fail(struct stream *stream, struct opened *opened, enum tls13_alert alert)
 {
-    return deliver(stream, opened) && fail(stream, alert, STREAM_END_TLS);
+    return deliver(stream, opened) && fail(stream, alert);
 }
 
 static bool no_data(struct stream *stream, struct opened *opened)
@@ -224,6 +271,19 @@ static bool no_data(struct stream *stream, struct opened *opened)
     if (++stream->detached->idle_records <= IDLE_RECORDS_MAX)
         return true;
     return deliver_and_fail(stream, opened, TLS13_UNEXPECTED_MESSAGE);
+}
+
+// A record other than data, whose content stands in the plain buffer.
+static bool take_control(struct stream *stream, const uint8_t *at,
+                         const struct tls13_opened *content, struct opened *opened)
+{
+    uint8_t copy[KEY_UPDATE_BYTES + 1]; // a byte too many is seen
+    const size_t n = content->len < sizeof copy ? content->len : sizeof copy;
+
+    // The owner may change the buffer when it hears of the data in front.
+    memcpy(copy, at, n);
+    return deliver(stream, opened) && on_control(stream, content->type, copy, n) &&
+           no_data(stream, opened);
 }
 
 // Opens one whole record behind what is opened already. False when the stream is gone.
@@ -243,17 +303,11 @@ static bool open_record(struct stream *stream, const uint8_t *record, size_t len
         return deliver_and_fail(stream, opened, alert);
     if (state->in.sequence >= io->key_update_after && !state->requested)
         state->requested = state->update_requests = state->update_due = true;
-    if (content.type != TLS13_DATA) {
-        uint8_t copy[KEY_UPDATE_BYTES + 1];
-        const size_t n = content.len < sizeof copy ? content.len : sizeof copy;
-
-        // The owner may change the buffer when it hears of the data in front.
-        memcpy(copy, out, n);
-        return deliver(stream, opened) && on_control(stream, content.type, copy, n) &&
-               no_data(stream, opened);
-    }
-    if (state->handshake_len > 0) // a message may not be interleaved (section 5.1)
+    // A message that is split may not be interleaved with anything (section 5.1).
+    if (state->handshake_len > 0 && content.type != TLS13_HANDSHAKE)
         return deliver_and_fail(stream, opened, TLS13_UNEXPECTED_MESSAGE);
+    if (content.type != TLS13_DATA)
+        return take_control(stream, out, &content, opened);
     if (content.len == 0)
         return no_data(stream, opened);
     state->idle_records = 0;
@@ -267,9 +321,10 @@ static void keep(struct detached *state, const uint8_t *data, size_t len)
     const size_t have = partial ? partial->len : 0;
 
     if (!partial || have + len > partial->capacity) {
-        const size_t capacity =
-            have + len > PARTIAL_START_BYTES ? (have + len) * 2 : PARTIAL_START_BYTES;
+        size_t capacity = PARTIAL_START_BYTES;
 
+        if (have + len > capacity)
+            capacity = (have + len) * 2 < PARTIAL_MAX_BYTES ? (have + len) * 2 : PARTIAL_MAX_BYTES;
         partial = memory_resize(partial, sizeof *partial + capacity);
         partial->capacity = capacity;
         state->partial = partial;
@@ -336,6 +391,7 @@ static bool receive(struct stream *stream, uint8_t *data, size_t len)
     struct opened opened = {0};
     bool alive = true;
 
+    assert(stream->io->out_len == 0);
     while (len > 0 && alive) {
         const size_t used = stream->detached->partial
                                 ? read_on(stream, data, len, &opened, &alive)
@@ -371,7 +427,7 @@ static size_t gather(struct tls13_piece *record, const struct stream_buf **piece
     return n;
 }
 
-static bool seal(struct stream *stream, const struct stream_buf *pieces, size_t count)
+static bool seal_records(struct stream *stream, const struct stream_buf *pieces, size_t count)
 {
     struct detached *state = stream->detached;
     struct tls13_piece record[STREAM_PIECES_MAX];
@@ -391,9 +447,18 @@ static bool seal(struct stream *stream, const struct stream_buf *pieces, size_t 
     return true;
 }
 
+static bool seal(struct stream *stream, const struct stream_buf *pieces, size_t count)
+{
+    struct detached *state = stream->detached;
+
+    state->over = state->over || !seal_records(stream, pieces, count);
+    return !state->over;
+}
+
 static void goodbye(struct stream *stream)
 {
-    put_alert(stream, TLS13_CLOSE_NOTIFY);
+    if (!stream->detached->over)
+        put_alert(stream, TLS13_CLOSE_NOTIFY);
 }
 
 static int start(struct stream *stream)

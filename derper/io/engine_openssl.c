@@ -5,10 +5,8 @@
 // never sees a socket.
 #include "io/engine.h"
 
-#include "base/log.h"
 #include "io/tls.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <openssl/err.h>
 #include <string.h>
@@ -122,15 +120,11 @@ static struct log_limit failure_logs[TLS_FAILURES] = {[0 ... TLS_FAILURES - 1] =
 static void log_failure(const struct stream *stream, enum tls_failure failure)
 {
     const char *reason = ERR_reason_error_string(ERR_peek_error());
-    char address[INET6_ADDRSTRLEN] = "?";
-    struct sockaddr_in6 peer;
 
     if (failure == TLS_FAILURE_CLOSED)
         return;
-    stream_peer(stream, &peer);
-    inet_ntop(AF_INET6, &peer.sin6_addr, address, sizeof address);
-    log_limited(&failure_logs[failure], "TLS with [%s] failed: %s%s", address,
-                reason ? reason : tls_failure_name(failure), hints[failure] ? hints[failure] : "");
+    stream_log_tls(stream, &failure_logs[failure], reason ? reason : tls_failure_name(failure),
+                   hints[failure] ? hints[failure] : "");
 }
 
 // Counts a failure and sends the alert that OpenSSL has put into `out`. Returns what the owner is
@@ -141,8 +135,9 @@ static enum stream_end note_end(struct stream *stream, int ssl_error)
 
     if (!in_order) {
         const enum tls_failure failure = tls_failure_of();
+        struct io_counters *c = &stream->io->counters;
 
-        counter_add(&stream->io->counters.tls_failures[failure], 1);
+        counter_add(stream->ready ? &c->tls_record_faults : &c->tls_failures[failure], 1);
         log_failure(stream, failure);
     }
     ERR_clear_error();
@@ -170,7 +165,7 @@ static int shake_hands(struct stream *stream)
     if (result != 1)
         return 0;
     count_ready(stream);
-    if (stream->counted_tls13 && stream->io->detach && engine_detached_take(stream))
+    if (engine_detached_take(stream))
         free_ssl(stream);
     stream->callbacks->on_ready(stream);
     return stream->state == STREAM_OPEN ? 1 : -1;
@@ -240,9 +235,12 @@ static bool receive(struct stream *stream, uint8_t *data, size_t len)
         if (done <= 0)
             return done == 0;
         // What is in hand behind the handshake is the next engine's.
-        if (stream->engine != &engine_openssl)
-            return io->in_len == 0 ||
-                   stream->engine->receive(stream, data + len - io->in_len, io->in_len);
+        if (stream->engine != &engine_openssl) {
+            const size_t left = io->in_len;
+
+            io->in_len = 0;
+            return left == 0 || stream->engine->receive(stream, data + len - left, left);
+        }
     }
     return read_records(stream);
 }

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "io/engine.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@ const char *stream_end_name(enum stream_end end)
 
 bool stream_deliver(struct stream *stream, uint8_t *data, size_t len)
 {
+    assert(stream->io->out_len == 0); // the owner may write to any stream
     return stream->callbacks->on_data(stream, data, len) && stream->state == STREAM_OPEN;
 }
 
@@ -98,6 +100,17 @@ struct stream *stream_accept(struct io_context *io, uv_stream_t *listening, bool
     counter_add(tls ? &io->counters.tls_accepted : &io->counters.plain_accepted, 1);
     stream_set_reading(stream, true);
     return stream;
+}
+
+void stream_log_tls(const struct stream *stream, struct log_limit *limit, const char *reason,
+                    const char *hint)
+{
+    char address[INET6_ADDRSTRLEN] = "?";
+    struct sockaddr_in6 peer;
+
+    stream_peer(stream, &peer);
+    inet_ntop(AF_INET6, &peer.sin6_addr, address, sizeof address);
+    log_limited(limit, "TLS with [%s] failed: %s%s", address, reason, hint);
 }
 
 void stream_set_owner(struct stream *stream, const struct stream_callbacks *callbacks, void *owner)

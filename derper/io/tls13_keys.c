@@ -71,7 +71,7 @@ static bool derive(struct tls13_direction *direction, enum tls13_suite suite)
 bool tls13_direction_start(struct tls13_direction *direction, enum tls13_suite suite,
                            const uint8_t *secret)
 {
-    memcpy(direction->secret, secret, suites[suite].secret_bytes);
+    memmove(direction->secret, secret, suites[suite].secret_bytes);
     return derive(direction, suite);
 }
 

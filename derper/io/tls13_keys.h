@@ -33,7 +33,8 @@ bool tls13_suite_from_id(uint16_t id, enum tls13_suite *out);
 size_t tls13_secret_bytes(enum tls13_suite suite);
 size_t tls13_key_bytes(enum tls13_suite suite);
 
-// Starts with the given traffic secret at sequence number 0. False when the library fails.
+// Starts with the given traffic secret (which may be the direction's own) at sequence number 0.
+// False when the library fails.
 bool tls13_direction_start(struct tls13_direction *direction, enum tls13_suite suite,
                            const uint8_t *secret);
 

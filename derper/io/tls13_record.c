@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "io/tls13_record.h"
 
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <string.h>
 
@@ -27,16 +28,18 @@ static void *context_new(int suite, int encrypt)
     return context;
 }
 
-bool tls13_ciphers_init(struct tls13_ciphers *ciphers)
+void tls13_ciphers_init(struct tls13_ciphers *ciphers)
 {
-    bool ok = true;
-
     for (int i = 0; i < TLS13_SUITES; i++) {
         ciphers->seal[i] = context_new(i, 1);
         ciphers->open[i] = context_new(i, 0);
-        ok = ok && ciphers->seal[i] && ciphers->open[i];
     }
-    return ok;
+    ERR_clear_error();
+}
+
+bool tls13_ciphers_have(const struct tls13_ciphers *ciphers, enum tls13_suite suite)
+{
+    return ciphers->seal[suite] && ciphers->open[suite];
 }
 
 void tls13_ciphers_deinit(struct tls13_ciphers *ciphers)
@@ -94,7 +97,8 @@ size_t tls13_seal(struct tls13_ciphers *ciphers, enum tls13_suite suite,
         len += pieces[i].len;
     put_header(out, len);
     put_nonce(direction, nonce);
-    if (EVP_EncryptInit_ex(context, NULL, NULL, direction->key, nonce) != 1 ||
+    if (direction->sequence == UINT64_MAX ||
+        EVP_EncryptInit_ex(context, NULL, NULL, direction->key, nonce) != 1 ||
         EVP_EncryptUpdate(context, NULL, &n, out, TLS13_HEADER_BYTES) != 1 ||
         !seal_pieces(context, pieces, count, (uint8_t)type, out + TLS13_HEADER_BYTES))
         return 0;
@@ -145,12 +149,17 @@ bool tls13_open(struct tls13_ciphers *ciphers, enum tls13_suite suite,
     const size_t body = len - TLS13_HEADER_BYTES;
     size_t n = body - TLS13_TAG_BYTES;
 
+    if (direction->sequence == UINT64_MAX) {
+        *alert = TLS13_INTERNAL_ERROR;
+        return false;
+    }
     if (!decrypt(ciphers->open[suite], direction, record, body, out)) {
+        ERR_clear_error();
         *alert = TLS13_BAD_RECORD_MAC;
         return false;
     }
     direction->sequence++;
-    if (n > TLS13_PLAIN_MAX_BYTES + 1) {
+    if (n > TLS13_PLAIN_MAX_BYTES + 1) { // padding counts, too: section 5.4
         *alert = TLS13_RECORD_OVERFLOW;
         return false;
     }

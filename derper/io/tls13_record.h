@@ -36,15 +36,18 @@ enum tls13_alert {
 };
 
 // One cipher context for each suite and way; a loop's thread has one set and keys it anew for each
-// record.
+// record. Both are NULL for a suite that the library does not have, such as ChaCha20-Poly1305 in
+// FIPS mode.
 struct tls13_ciphers {
     void *seal[TLS13_SUITES];
     void *open[TLS13_SUITES];
 };
 
-// False when memory is exhausted; `ciphers` still has to be freed.
-bool tls13_ciphers_init(struct tls13_ciphers *ciphers);
+void tls13_ciphers_init(struct tls13_ciphers *ciphers);
 void tls13_ciphers_deinit(struct tls13_ciphers *ciphers);
+
+// Whether records of this suite can be sealed and opened.
+bool tls13_ciphers_have(const struct tls13_ciphers *ciphers, enum tls13_suite suite);
 
 struct tls13_piece {
     const uint8_t *data;
@@ -52,7 +55,8 @@ struct tls13_piece {
 };
 
 // Writes one record of TLS13_PLAIN_MAX_BYTES at most, made of `count` pieces, to `out`, which has
-// room for TLS13_OVERHEAD_BYTES more. Returns the bytes written, 0 when the library fails.
+// room for TLS13_OVERHEAD_BYTES more. Returns the bytes written, 0 when the library fails or the
+// sequence number would wrap (section 5.3).
 size_t tls13_seal(struct tls13_ciphers *ciphers, enum tls13_suite suite,
                   struct tls13_direction *direction, enum tls13_type type,
                   const struct tls13_piece *pieces, size_t count, uint8_t *out);
@@ -63,13 +67,12 @@ struct tls13_opened {
 };
 
 // Bytes of the whole record that starts at `data`, header included; 0 when not even the header is
-// there. Sets
-// `*alert` (and returns 0) when the header alone is a fault.
+// there. Sets `*alert` (and returns 0) when the header alone is a fault.
 size_t tls13_record_bytes(const uint8_t *data, size_t len, enum tls13_alert *alert);
 
-// Opens the whole record at `record` (header included, `len` bytes) into `out`, which has room for
-// `len` bytes and may be the place of the record's own content. False with the alert that its fault
-// deserves.
+// Opens the whole record at `record` (header included, `len` bytes, as tls13_record_bytes said)
+// into `out`, which has room for `len` bytes and may be the place of the record's own content.
+// False with the alert that its fault deserves; `out` is then not to be looked at.
 bool tls13_open(struct tls13_ciphers *ciphers, enum tls13_suite suite,
                 struct tls13_direction *direction, const uint8_t *record, size_t len, uint8_t *out,
                 struct tls13_opened *opened, enum tls13_alert *alert);
