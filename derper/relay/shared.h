@@ -31,6 +31,7 @@ struct relay_config {
     size_t queue_bytes;        // per client and kind
     uint64_t write_timeout_ms; // 0 = none
     int connections_max;       // of the process
+    bool openssl_records;      // TLS 1.3 connections stay with OpenSSL after the handshake
     struct server_limits limits;
 };
 

@@ -174,6 +174,7 @@ int worker_init(struct worker *worker, struct relay *relay, size_t index)
     worker->wake.data = worker->turn_end.data = worker->tick.data = worker;
     uv_prepare_start(&worker->turn_end, on_turn_end);
     io_context_init(&worker->io, &worker->loop, &relay->budget);
+    worker->io.detach = !relay->config.openssl_records;
     wheel_timer_init(&worker->drain, on_drain_limit);
     list_init(&worker->clients);
     list_init(&worker->dirty);

@@ -75,11 +75,12 @@ struct options {
     int64_t tcp_write_timeout_ns;  // 0 = none
 
     // --- Ours. ---
-    bool check;      // check the configuration and exit
-    bool debug;      // log debug lines
-    bool stun_any;   // answer every RFC 8489 binding request
-    int workers;     // 0 = as many as CPUs that the process may use
-    const char *tls; // "auto" or "off"
+    bool check;             // check the configuration and exit
+    bool debug;             // log debug lines
+    bool stun_any;          // answer every RFC 8489 binding request
+    int workers;            // 0 = as many as CPUs that the process may use
+    const char *tls;        // "auto" or "off"
+    const char *tls_engine; // "detached" or "openssl"
 
     // --- Environment. ---
     int send_queue_depth; // packets; 0 = not set

@@ -151,6 +151,15 @@ bool accept_tls(struct options *options, const char *value, char *why, size_t si
                   "TLS, or leave it out");
 }
 
+bool accept_tls_engine(struct options *options, const char *value, char *why, size_t size)
+{
+    (void)options;
+    if (strcmp(value, "detached") == 0 || strcmp(value, "openssl") == 0)
+        return true;
+    return reject(why, size,
+                  "is neither detached nor openssl; give --tls-engine=openssl, or leave it out");
+}
+
 // What people write instead of a bare name, each with what to write.
 static const char *hostname_wrong_shape(const char *value)
 {

@@ -20,6 +20,7 @@ bool accept_cert_mode(struct options *options, const char *value, char *why, siz
 bool accept_hostname(struct options *options, const char *value, char *why, size_t size);
 bool accept_home(struct options *options, const char *value, char *why, size_t size);
 bool accept_tls(struct options *options, const char *value, char *why, size_t size);
+bool accept_tls_engine(struct options *options, const char *value, char *why, size_t size);
 
 // Reads the environment into `options`, once the flags are read. False with a whole sentence in
 // `error`.

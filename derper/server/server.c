@@ -285,6 +285,7 @@ static bool start_relay(struct server *server, struct key_pair *key, int connect
         .queue_bytes = RELAY_QUEUE_BYTES_DEFAULT,
         .write_timeout_ms = (uint64_t)duration_ms_up(options->tcp_write_timeout_ns),
         .connections_max = connections,
+        .openssl_records = strcmp(options->tls_engine, "openssl") == 0,
     };
     const int err = relay_start(&server->relay, &config);
 

@@ -82,6 +82,7 @@ static const struct entry own_entries[] = {
     {"tls_listener_rejected_connections", METRIC_COUNTER, IO(accept_failures)},
     {"derper_accept_pauses", METRIC_COUNTER, IO(accept_pauses)},
     {"derper_streams", METRIC_GAUGE, IO(streams)},
+    {"derper_tls_record_faults", METRIC_COUNTER, IO(tls_record_faults)},
     {"derper_logins_pending", METRIC_GAUGE, RELAY(logins_pending)},
     {"derper_http_requests", METRIC_COUNTER, IO(http_requests)},
     {"derper_http_bad_requests", METRIC_COUNTER, IO(http_bad_requests)},

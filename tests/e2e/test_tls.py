@@ -298,6 +298,97 @@ def test_handshake_failure_is_counted_by_its_reason(start, act, reason):
     assert samples.total("derper_tls_handshake_failures") == 3
 
 
+# TLS 1.3 behind the handshake
+
+SUITES_1_3 = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"]
+ENGINES = ["detached", "openssl"]
+KEEP_ALIVE = "GET /derp/probe HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine_relay(request, keeper):
+    return keeper("ip", "--tls-engine=" + request.param)
+
+
+class Console:
+    """openssl s_client as a person would use it: lines go in, what comes is gathered."""
+
+    def __init__(self, relay, *arguments):
+        command = ["openssl", "s_client", "-connect", "%s:%d" % relay.address, "-noservername", "-crlf", "-msg",
+                   *arguments]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT)
+        self.output = b""
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+
+    def read(self):
+        while piece := os.read(self.process.stdout.fileno(), 65536):
+            self.output += piece
+
+    def type(self, text):
+        self.process.stdin.write(text.encode())
+        self.process.stdin.flush()
+
+    def wait(self, pattern, count):
+        wait_until(lambda: len(re.findall(pattern, self.output)) >= count,
+                   f"{pattern} for the {count}th time in {self.output!r}")
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.terminate()
+        self.process.wait()
+        self.reader.join(10)
+        self.process.stdout.close()
+
+
+@ours
+@pytest.mark.parametrize("suite", SUITES_1_3)
+def test_key_updates_between_requests(engine_relay, suite):
+    """K asks for new keys in return, k does not: s_client takes them as commands when they stand alone on a line."""
+    console = Console(engine_relay, "-tls1_3", "-ciphersuites", suite)
+    try:
+        console.wait(rb"Verify return code", 1)
+        for turn, command in enumerate(["K", "k", "K", "K", "k"]):
+            console.type(command + "\n")
+            console.wait(rb">>> TLS 1.3, Handshake \[length 0005\], KeyUpdate", turn + 1)
+            console.type(KEEP_ALIVE.replace("\r\n", "\n"))
+            console.wait(rb"HTTP/1.1 200", turn + 1)
+        console.wait(rb"<<< TLS 1.3, Handshake \[length 0005\], KeyUpdate", 3)
+        assert suite.encode() in console.output
+        assert len(re.findall(rb"<<< TLS 1.3, Handshake \[length 0005\], KeyUpdate", console.output)) == 3
+    finally:
+        console.close()
+
+
+@ours
+@pytest.mark.parametrize("suite", SUITES_1_3)
+def test_curl(engine_relay, suite):
+    url = "https://%s:%d/derp/probe" % engine_relay.address
+    done = subprocess.run(["curl", "-sSk", "--tlsv1.3", "--tls13-ciphers", suite, "-o", os.devnull, "-w",
+                           "%{http_code} %{num_connects}\\n", url, "-o", os.devnull, url],
+                          capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines() == ["200 1", "200 0"], done.stderr
+
+
+@ours
+def test_agreed_fragment_length(engine_relay):
+    """RFC 6066: a client that takes records of 512 bytes gets none that is longer."""
+    output = s_client(engine_relay, "-tls1_3", "-maxfraglen", "512", "-ign_eof",
+                      text=PROBE.replace("/derp/probe", "/"))
+    assert "200 OK" in output and "</html>" in output
+
+
+@ours
+def test_record_faults_are_counted(engine_relay):
+    before = engine_relay.varz()["derper_tls_record_faults"]
+    link = shake_hands(engine_relay)
+    link.send_raw(b"\x17\x03\x03\x00\x20" + b"x" * 32)
+    with pytest.raises((ssl.SSLError, Closed, ConnectionError)):
+        link.request("GET", "/derp/probe")
+    engine_relay.wait_varz(lambda s: s["derper_tls_record_faults"] == before + 1, "the fault to be counted")
+
+
 # The chain
 
 def assert_meta_certificate(certificate, relay):

@@ -172,6 +172,17 @@ static void put_raw(const uint8_t *bytes, size_t len)
     wire_len += len;
 }
 
+// A type of 0 is padding, too: the type is then the last byte that is not.
+static void note_data(uint8_t type, const uint8_t *content, size_t len)
+{
+    while (type == 0 && len > 0)
+        type = content[--len];
+    if (type != TLS13_DATA)
+        return;
+    memcpy(sealed + sealed_len, content, len);
+    sealed_len += len;
+}
+
 static void put_sealed(uint8_t type, const uint8_t *content, size_t len, size_t padding)
 {
     static const uint8_t zeros[UINT8_MAX];
@@ -181,10 +192,7 @@ static void put_sealed(uint8_t type, const uint8_t *content, size_t len, size_t 
     demand(wire_len + len + padding + TLS13_OVERHEAD_BYTES <= sizeof wire);
     wire_len += tls13_seal(&ciphers, suite, &to, padding > 0 ? (enum tls13_type)0 : type, pieces, 3,
                            wire + wire_len);
-    if (type != TLS13_DATA)
-        return;
-    memcpy(sealed + sealed_len, content, len);
-    sealed_len += len;
+    note_data(type, content, len);
 }
 
 struct reader {

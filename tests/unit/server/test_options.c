@@ -98,6 +98,7 @@ static const struct {
     {"acme-eab-kid", "kid"},
     {"acme-eab-key", "a2V5"},
     {"tls", "off"},
+    {"tls-engine", "openssl"},
     {"workers", "3"},
 };
 
@@ -214,6 +215,7 @@ static void test_defaults(void **state)
     assert_true(isinf(options.accept_connection_limit));
     assert_int_equal(options.accept_connection_burst, INT64_MAX);
     assert_true(options.verify_client_url_fail_open);
+    assert_string_equal(options.tls_engine, "detached");
     assert_int_equal(options.workers, 0);
     assert_false(options.check || options.debug || options.stun_any || options.dev);
     assert_int_equal(options.send_queue_depth, 0);
@@ -340,6 +342,9 @@ static const struct {
     {"--certmode=Manual", false, "\"Manual\" is not a way to get a certificate"},
     {"--dev --certmode=", false, "--certmode: \"\" is not a way"},
     {"--tls=on", false, "--tls: \"on\" is neither auto nor off"},
+    {"--dev --tls-engine=kernel", false,
+     "--tls-engine: \"kernel\" is neither detached nor openssl"},
+    {"--dev --tls-engine=openssl", false, NULL},
     {"--tls", false, "--tls needs a value behind it: --tls auto|off."},
 };
 

@@ -554,6 +554,7 @@ static void test_varz_names(void **state)
         "derper_login_refused",
         "derper_client_ends",
         "derper_accept_pauses",
+        "derper_tls_record_faults",
         "derper_http_requests",
         "derper_http_bad_requests",
         "derper_worker_packets_received",
@@ -600,6 +601,7 @@ static void test_varz_values(void **state)
     assert_series("derper_login_refused{reason=\"ok\"}", -1);
     assert_series("derper_client_ends{reason=\"write_timeout\"}", 15);
     assert_series("derper_tls_handshake_failures{reason=\"sni\"}", 15);
+    assert_series("derper_tls_record_faults", 15);
     assert_series("version{version=\"1.2.3-\\\"test\\\"\",binary=\"derper\"}", 1);
     assert_series("stun_two", 77);
     assert_true(prometheus_value(&prometheus, "derp_current_file_descriptors") > 5);
