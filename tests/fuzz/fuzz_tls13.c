@@ -44,6 +44,9 @@ static size_t split;
 
 static uint8_t wire[4 * 1024 * 1024], sealed[4 * 1024 * 1024];
 static size_t wire_len, sealed_len, delivered_len;
+static uint8_t in[1024 * 1024]; // from the stream
+static size_t in_len;
+static bool over; // an alert has come
 
 static void demand(bool held)
 {
@@ -124,30 +127,40 @@ static void stream_begin(void)
     demand(tls13_direction_start(&from, suite, server_secret));
 }
 
-// What the stream has sent: whole records that open, KeyUpdates of the right form, and nothing
-// behind an alert.
+static void read_content(const struct tls13_opened *opened, const uint8_t *content)
+{
+    demand(!over);
+    over = opened->type == TLS13_ALERT;
+    demand(opened->type != TLS13_ALERT || opened->len == 2);
+    if (opened->type == TLS13_HANDSHAKE) {
+        demand(opened->len == 5 && memcmp(content, "\x18\0\0\1", 4) == 0 && content[4] <= 1);
+        demand(tls13_direction_update(&from, suite));
+    }
+}
+
+// What the stream has sent: records that open, KeyUpdates of the right form, and nothing behind an
+// alert.
 static void read_answers(void)
 {
-    static uint8_t in[1024 * 1024];
     static uint8_t plain[TLS13_CIPHER_MAX_BYTES + TLS13_HEADER_BYTES];
-    const ssize_t n = recv(fd, in, sizeof in, 0);
-    bool over = false;
+    const ssize_t n = recv(fd, in + in_len, sizeof in - in_len, 0);
+    size_t at = 0;
 
-    for (size_t at = 0, len = n > 0 ? (size_t)n : 0; at < len;) {
-        enum tls13_alert alert;
+    in_len += n > 0 ? (size_t)n : 0;
+    while (at < in_len) {
+        enum tls13_alert alert = TLS13_CLOSE_NOTIFY;
         struct tls13_opened opened;
-        const size_t whole = tls13_record_bytes(in + at, len - at, &alert);
+        const size_t whole = tls13_record_bytes(in + at, in_len - at, &alert);
 
-        demand(whole > 0 && whole <= len - at && !over);
+        demand(alert == TLS13_CLOSE_NOTIFY);
+        if (whole == 0 || whole > in_len - at)
+            break;
         demand(tls13_open(&ciphers, suite, &from, in + at, whole, plain, &opened, &alert));
+        read_content(&opened, plain);
         at += whole;
-        over = opened.type == TLS13_ALERT;
-        demand(opened.type != TLS13_ALERT || opened.len == 2);
-        if (opened.type == TLS13_HANDSHAKE) {
-            demand(opened.len == 5 && memcmp(plain, "\x18\0\0\1", 4) == 0 && plain[4] <= 1);
-            demand(tls13_direction_update(&from, suite));
-        }
     }
+    in_len -= at;
+    memmove(in, in + at, in_len);
 }
 
 static void flush_wire(void)
@@ -252,6 +265,7 @@ static void step_write(void)
     flush_wire();
     if (ends == 0 && !stream_blocked(stream))
         demand(stream_write(stream, &(struct stream_buf){data, sizeof data}, 1) == 0);
+    read_answers();
 }
 
 static void step(struct reader *reader)
@@ -291,13 +305,16 @@ static void step(struct reader *reader)
 static void finish(void)
 {
     flush_wire();
-    if (ends == 0) {
-        demand(!stream_blocked(stream));
-        stream_shutdown(stream);
-    }
-    for (int i = 0; i < TURNS; i++)
+    while (ends == 0 && stream_blocked(stream)) {
+        read_answers();
         uv_run(&loop, UV_RUN_NOWAIT);
-    read_answers();
+    }
+    if (ends == 0)
+        stream_shutdown(stream);
+    for (int i = 0; i < TURNS; i++) {
+        uv_run(&loop, UV_RUN_NOWAIT);
+        read_answers();
+    }
     if (ends == 0)
         stream_close(stream);
     while (counter_read(&io.counters.streams) > 0)
@@ -318,7 +335,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     start_once();
     suite = (enum tls13_suite)(take(&reader) % TLS13_SUITES);
     ends = 0;
-    split = wire_len = sealed_len = delivered_len = 0;
+    split = wire_len = sealed_len = delivered_len = in_len = 0;
+    over = false;
     stream_begin();
     // The buffers hold what operations of two bytes can make of them.
     while (reader.len > 0 && wire_len < sizeof wire / 2 && sealed_len < sizeof sealed / 2)
