@@ -26,16 +26,6 @@ bool tls13_suite_from_id(uint16_t id, enum tls13_suite *out)
     return false;
 }
 
-size_t tls13_secret_bytes(enum tls13_suite suite)
-{
-    return suites[suite].secret_bytes;
-}
-
-size_t tls13_key_bytes(enum tls13_suite suite)
-{
-    return suites[suite].key_bytes;
-}
-
 // HKDF-Expand-Label with an empty context; what we need never exceeds one block of the hash.
 static bool expand_label(enum tls13_suite suite, const uint8_t *secret, const char *label,
                          uint8_t *out, size_t len)
@@ -85,9 +75,4 @@ bool tls13_direction_update(struct tls13_direction *direction, enum tls13_suite 
         ok = tls13_direction_start(direction, suite, next);
     sodium_memzero(next, sizeof next);
     return ok;
-}
-
-void tls13_direction_wipe(struct tls13_direction *direction)
-{
-    sodium_memzero(direction, sizeof *direction);
 }

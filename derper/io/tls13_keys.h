@@ -20,6 +20,7 @@ enum tls13_suite {
     TLS13_SUITES
 };
 
+// Secret: its owner wipes it.
 struct tls13_direction {
     uint8_t secret[TLS13_SECRET_MAX_BYTES];
     uint8_t key[TLS13_KEY_MAX_BYTES];
@@ -30,9 +31,6 @@ struct tls13_direction {
 // The suite of an IANA number (0x1301, …). False for one that we do not have.
 bool tls13_suite_from_id(uint16_t id, enum tls13_suite *out);
 
-size_t tls13_secret_bytes(enum tls13_suite suite);
-size_t tls13_key_bytes(enum tls13_suite suite);
-
 // Starts with the given traffic secret (which may be the direction's own) at sequence number 0.
 // False when the library fails.
 bool tls13_direction_start(struct tls13_direction *direction, enum tls13_suite suite,
@@ -40,7 +38,5 @@ bool tls13_direction_start(struct tls13_direction *direction, enum tls13_suite s
 
 // Moves on to the next generation, as a KeyUpdate demands. False when the library fails.
 bool tls13_direction_update(struct tls13_direction *direction, enum tls13_suite suite);
-
-void tls13_direction_wipe(struct tls13_direction *direction);
 
 #endif
