@@ -1237,6 +1237,12 @@ static void test_we_ask_for_new_keys(void **state)
     read_answers(&conn);
     assert_int_equal(conn.updates, 1);
     assert_int_equal(conn.update_requests, 1);
+    put_data(&conn, 5); // before it has heard of it
+    send_all(&conn, 5);
+    write_bytes(&conn, 1);
+    settle(&conn);
+    read_answers(&conn);
+    assert_int_equal(conn.update_requests, 1);
     put_key_update(&conn, 0);
     for (int i = 0; i < 7; i++)
         put_data(&conn, 5);
