@@ -11,6 +11,9 @@
 #include <openssl/err.h>
 #include <string.h>
 
+#define SLICE_BYTES 16384
+#define BARREN_MAX_BYTES \
+    (20 * 1024) // received without one byte of data: more than the largest record
 #define RECORD_PLAIN_MAX_BYTES 16384 // RFC 8446, section 5.1
 
 static int bio_read(BIO *bio, char *data, size_t len, size_t *taken)
@@ -212,11 +215,37 @@ static bool read_records(struct stream *stream)
         else
             ended = stream_send_answer(stream) < 0;
         // What came before the fault is still the peer's word.
+        if (n > 0)
+            stream->barren = 0;
         if (n > 0 && !stream_deliver(stream, io->plain_buffer, n))
             return false;
         if (ended)
             return stream_fail(stream, why);
     } while (error == SSL_ERROR_NONE);
+    return true;
+}
+
+// Reads slice by slice, so that a stream of KeyUpdates, each of which costs a hundred times its
+// bytes, is noticed.
+static bool read_slices(struct stream *stream, const uint8_t *data, size_t len)
+{
+    struct io_context *io = stream->io;
+
+    while (len > 0) {
+        const size_t slice = len < SLICE_BYTES ? len : SLICE_BYTES;
+
+        io->in = data;
+        io->in_len = slice;
+        stream->barren += (uint32_t)slice;
+        if (!read_records(stream))
+            return false;
+        if (stream->barren > BARREN_MAX_BYTES) {
+            counter_add(&io->counters.tls_record_faults, 1);
+            return stream_fail(stream, STREAM_END_TLS);
+        }
+        data += slice;
+        len -= slice;
+    }
     return true;
 }
 
@@ -241,8 +270,10 @@ static bool receive(struct stream *stream, uint8_t *data, size_t len)
             io->in_len = 0;
             return left == 0 || stream->engine->receive(stream, data + len - left, left);
         }
+        data += len - io->in_len;
+        len = io->in_len;
     }
-    return read_records(stream);
+    return read_slices(stream, data, len);
 }
 
 static bool seal(struct stream *stream, const struct stream_buf *pieces, size_t count)

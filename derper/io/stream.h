@@ -51,6 +51,7 @@ struct stream {
     const struct stream_callbacks *callbacks;
     void *owner;
     struct unsent *unsent; // what the socket did not take; NULL unless blocked
+    uint32_t barren;       // the OpenSSL engine's: bytes received since the last data
     uint8_t state;
     uint8_t answers; // the engine's own words that the socket did not take
     bool ready;      // handshake complete
