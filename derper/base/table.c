@@ -8,7 +8,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 
-#define CAPACITY_MIN 16
+#define CAPACITY_MIN 4
 
 static uint8_t secret[crypto_shorthash_KEYBYTES];
 static pthread_once_t secret_once = PTHREAD_ONCE_INIT;

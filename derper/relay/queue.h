@@ -16,7 +16,7 @@
 
 #define CHUNK_SMALL_BYTES 2048
 #define CHUNK_LARGE_BYTES 16384                // one full TLS record
-#define CHUNK_POOL_MAX_BYTES (4 * 1024 * 1024) // a worker's spare chunks
+#define CHUNK_POOL_MAX_BYTES (1024 * 1024) // a worker's spare chunks
 
 struct chunk {
     struct chunk *next;
