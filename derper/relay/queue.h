@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define CHUNK_SMALL_BYTES 2048
-#define CHUNK_LARGE_BYTES 16384                // one full TLS record
+#define CHUNK_LARGE_BYTES 16384            // one full TLS record
 #define CHUNK_POOL_MAX_BYTES (1024 * 1024) // a worker's spare chunks
 
 struct chunk {
