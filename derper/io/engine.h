@@ -14,7 +14,6 @@ struct unsent {
     uv_write_t request;
     struct stream *stream;
     bool answer; // the engine's own words, not the owner's
-    size_t len;
     uint8_t data[];
 };
 
@@ -22,7 +21,6 @@ struct unsent {
 #define STREAM_ANSWERS_MAX 16
 
 struct engine {
-    const char *name;
     // 0, or -1 when no state could be had.
     int (*start)(struct stream *stream);
     // Bytes from the socket, in the worker's read buffer, writable. Calls stream_deliver for what

@@ -475,7 +475,6 @@ static void stop(struct stream *stream)
 }
 
 const struct engine engine_detached = {
-    .name = "detached",
     .start = start,
     .receive = receive,
     .seal = seal,

@@ -170,7 +170,8 @@ static int shake_hands(struct stream *stream)
     count_ready(stream);
     if (engine_detached_take(stream))
         free_ssl(stream);
-    stream->callbacks->on_ready(stream);
+    if (stream->callbacks->on_ready)
+        stream->callbacks->on_ready(stream);
     return stream->state == STREAM_OPEN ? 1 : -1;
 }
 
@@ -320,7 +321,6 @@ static void stop(struct stream *stream)
 }
 
 const struct engine engine_openssl = {
-    .name = "openssl",
     .start = start,
     .receive = receive,
     .seal = seal,

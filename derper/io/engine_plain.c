@@ -21,6 +21,8 @@ static bool seal(struct stream *stream, const struct stream_buf *pieces, size_t 
     struct io_context *io = stream->io;
 
     for (size_t i = 0; i < count; i++) {
+        if (pieces[i].len == 0)
+            continue;
         memcpy(io->out + io->out_len, pieces[i].data, pieces[i].len);
         io->out_len += pieces[i].len;
     }
@@ -33,7 +35,6 @@ static void nothing(struct stream *stream)
 }
 
 const struct engine engine_plain = {
-    .name = "plain",
     .start = start,
     .receive = receive,
     .seal = seal,

@@ -281,11 +281,6 @@ static void on_end(struct stream *stream, enum stream_end why)
     conn_close(stream->owner);
 }
 
-static void on_ready(struct stream *stream)
-{
-    (void)stream;
-}
-
 static const char *reason_phrase(int status)
 {
     static const struct {
@@ -422,7 +417,6 @@ static void fill_request(struct http_conn *conn, struct http_request *request)
         .ideal_node = get_text(conn, FIELD_IDEAL_NODE),
         .challenge = get_text(conn, FIELD_CHALLENGE),
         .forwarded_for = get_text(conn, FIELD_FORWARDED_FOR),
-        .tls = stream_tls_version(conn->stream) != 0,
     };
     split_target(get_text(conn, FIELD_TARGET), request);
 }
@@ -530,7 +524,6 @@ static bool on_data(struct stream *stream, uint8_t *data, size_t len)
 }
 
 static const struct stream_callbacks callbacks = {
-    .on_ready = on_ready,
     .on_data = on_data,
     .on_drained = on_drained,
     .on_end = on_end,

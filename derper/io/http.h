@@ -40,7 +40,6 @@ struct http_request {
     struct http_text ideal_node;         // Ideal-Node
     struct http_text challenge;          // X-Tailscale-Challenge
     struct http_text forwarded_for;      // X-Forwarded-For
-    bool tls;
 };
 
 // Called for each request; must answer with exactly one of http_respond and http_take_stream before

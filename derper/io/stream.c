@@ -5,19 +5,10 @@
 #include "io/engine.h"
 
 #include <arpa/inet.h>
+#include <arpa/inet.h>
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-
-const char *stream_end_name(enum stream_end end)
-{
-    static const char *const names[] = {
-        [STREAM_END_EOF] = "closed by peer",
-        [STREAM_END_RESET] = "connection lost",
-        [STREAM_END_TLS] = "TLS failure",
-    };
-    return names[end];
-}
 
 bool stream_deliver(struct stream *stream, uint8_t *data, size_t len)
 {
@@ -102,15 +93,13 @@ struct stream *stream_accept(struct io_context *io, uv_stream_t *listening, bool
     return stream;
 }
 
-void stream_log_tls(const struct stream *stream, struct log_limit *limit, const char *reason,
+void stream_log_tls(const struct stream *stream, struct log_limit *limit, const char *fault,
                     const char *hint)
 {
-    char address[INET6_ADDRSTRLEN] = "?";
-    struct sockaddr_in6 peer;
+    char address[INET6_ADDRSTRLEN];
 
-    stream_peer(stream, &peer);
-    inet_ntop(AF_INET6, &peer.sin6_addr, address, sizeof address);
-    log_limited(limit, "TLS with [%s] failed: %s%s", address, reason, hint);
+    stream_peer_text(stream, address);
+    log_limited(limit, "TLS with %s failed: %s%s", address, fault, hint);
 }
 
 void stream_set_owner(struct stream *stream, const struct stream_callbacks *callbacks, void *owner)
@@ -146,7 +135,6 @@ static int keep_unsent(struct stream *stream, bool answer, const uint8_t *data, 
     unsent->request.data = unsent;
     unsent->stream = stream;
     unsent->answer = answer;
-    unsent->len = len;
     memcpy(unsent->data, data, len);
 
     const uv_buf_t buf = uv_buf_init((char *)unsent->data, (unsigned)len);
@@ -249,15 +237,13 @@ int stream_tls_version(const struct stream *stream)
     return stream->counted_tls13 ? TLS1_3_VERSION : TLS1_2_VERSION;
 }
 
-typedef int (*name_fn)(const uv_tcp_t *handle, struct sockaddr *name, int *len);
-
-static void get_address(const struct stream *stream, name_fn get, struct sockaddr_in6 *out)
+void stream_peer(const struct stream *stream, struct sockaddr_in6 *out)
 {
     struct sockaddr_storage address = {0};
     int len = sizeof address;
 
     *out = (struct sockaddr_in6){.sin6_family = AF_INET6};
-    if (get(&stream->tcp, (struct sockaddr *)&address, &len) != 0)
+    if (uv_tcp_getpeername(&stream->tcp, (struct sockaddr *)&address, &len) != 0)
         return;
     if (address.ss_family == AF_INET6) {
         memcpy(out, &address, sizeof *out);
@@ -270,12 +256,13 @@ static void get_address(const struct stream *stream, name_fn get, struct sockadd
     }
 }
 
-void stream_peer(const struct stream *stream, struct sockaddr_in6 *out)
+void stream_peer_text(const struct stream *stream, char out[static INET6_ADDRSTRLEN])
 {
-    get_address(stream, uv_tcp_getpeername, out);
-}
+    struct sockaddr_in6 peer;
 
-void stream_local(const struct stream *stream, struct sockaddr_in6 *out)
-{
-    get_address(stream, uv_tcp_getsockname, out);
+    stream_peer(stream, &peer);
+    if (IN6_IS_ADDR_V4MAPPED(&peer.sin6_addr))
+        inet_ntop(AF_INET, peer.sin6_addr.s6_addr + 12, out, INET6_ADDRSTRLEN);
+    else
+        inet_ntop(AF_INET6, &peer.sin6_addr, out, INET6_ADDRSTRLEN);
 }

@@ -23,12 +23,11 @@ enum stream_end {
     STREAM_END_TLS,   // a TLS failure, the peer's or ours
 };
 
-// A text for log lines.
-const char *stream_end_name(enum stream_end end);
-
-// All run on the loop's thread. The owner may close the stream in any of them.
+// All run on the loop's thread. The owner may close the stream in any of them;
+// on_data must then return false.
 struct stream_callbacks {
-    // The handshake is complete (never called for plain streams, which are ready at once).
+    // The handshake is complete (never called for plain streams, which are ready at once). May be
+    // NULL.
     void (*on_ready)(struct stream *stream);
     // Plaintext, valid and writable until the return. False: the stream is closed, just return.
     bool (*on_data)(struct stream *stream, uint8_t *data, size_t len);
@@ -101,6 +100,7 @@ int stream_tls_version(const struct stream *stream);
 
 // IPv4 addresses come as mapped ones. All zero when the system does not know any more.
 void stream_peer(const struct stream *stream, struct sockaddr_in6 *out);
-void stream_local(const struct stream *stream, struct sockaddr_in6 *out);
+// The address alone, for log lines; IPv4 as such.
+void stream_peer_text(const struct stream *stream, char out[static INET6_ADDRSTRLEN]);
 
 #endif

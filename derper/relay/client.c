@@ -8,7 +8,6 @@
 #include "relay/membership.h"
 #include "relay/outgoing.h"
 
-#include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -101,16 +100,14 @@ static void on_drained(struct stream *stream)
 
 static void log_open(const struct client *client)
 {
-    char key[KEY_SHORT_CHARS + 1], text[INET6_ADDRSTRLEN] = "?";
-    struct sockaddr_in6 peer;
+    char key[KEY_SHORT_CHARS + 1], address[INET6_ADDRSTRLEN];
 
     if (!log_wanted(LOG_DEBUG))
         return;
     key_short(&client->key, key);
-    stream_peer(client->stream, &peer);
-    inet_ntop(AF_INET6, &peer.sin6_addr, text, sizeof text);
-    log_debug("client %s connected from [%s]:%d, worker %zu%s", key, text, ntohs(peer.sin6_port),
-              client->worker->index, client->dup ? ", a duplicate" : "");
+    stream_peer_text(client->stream, address);
+    log_debug("client %s connected from %s, worker %zu%s", key, address, client->worker->index,
+              client->dup ? ", a duplicate" : "");
 }
 
 static void on_login(struct client *client)
@@ -147,13 +144,7 @@ static void on_end(struct stream *stream, enum stream_end why)
     client_close(stream->owner, ends[why]);
 }
 
-static void on_ready(struct stream *stream)
-{
-    (void)stream; // it was ready before it was ours
-}
-
 static const struct stream_callbacks callbacks = {
-    .on_ready = on_ready,
     .on_data = on_data,
     .on_drained = on_drained,
     .on_end = on_end,

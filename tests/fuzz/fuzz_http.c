@@ -60,7 +60,7 @@ static void check_request(const struct http_request *r)
         &r->ideal_node, &r->challenge,          &r->forwarded_for,
     };
 
-    demand(r->method && *r->method && r->path.data && !r->tls);
+    demand(r->method && *r->method && r->path.data);
     demand(r->get == (strcmp(r->method, "GET") == 0));
     demand(r->head == (strcmp(r->method, "HEAD") == 0));
     demand(r->path.len + r->query.len <= HTTP_TARGET_MAX_BYTES);

@@ -78,8 +78,7 @@ static void echo(struct http_conn *conn, const struct http_request *r, struct ht
     static char body[HTTP_TARGET_MAX_BYTES + 8 * HTTP_FIELD_MAX_BYTES];
 
     (void)conn;
-    snprintf(body, sizeof body, "%s%s%s%s", r->method, r->get ? " get" : "", r->head ? " head" : "",
-             r->tls ? " tls" : "");
+    snprintf(body, sizeof body, "%s%s%s", r->method, r->get ? " get" : "", r->head ? " head" : "");
     tell(body, sizeof body, "path", &r->path);
     tell(body, sizeof body, "query", &r->query);
     tell(body, sizeof body, "host", &r->host);
