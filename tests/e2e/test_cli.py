@@ -449,7 +449,7 @@ def test_root_has_a_default_key_file(start, fresh_var_lib):
     relay.key_file = ""
     relay.start()
     assert "no config path specified; using /var/lib/derper/derper.key" in relay.log()
-    relay.key_file = f"/proc/{relay.pid}/root/var/lib/derper/derper.key"
+    relay.key_file = os.path.join("/proc", str(relay.pid), "root", "var/lib/derper/derper.key")
     assert relay.join().server_key == relay.public_key()
 
 
