@@ -15,7 +15,7 @@ func TestSTUNAnswer(t *testing.T) {
 	const answered = "stun_requests{disposition=\"success\"}"
 	t.Parallel()
 	r := startRelay(t, setup{})
-	before := r.metric(answered)
+	before := r.settledMetric(answered)
 	tx := stun.NewTxID()
 	answer, err := r.askSTUN(tx, patience)
 	if err != nil {
@@ -28,6 +28,21 @@ func TestSTUNAnswer(t *testing.T) {
 	}
 	r.waitMetric(t, answered, before+1)
 	r.waitMetric(t, "stun_addrfamily{family=\"ipv4\"}", before+1)
+}
+
+// settledMetric reads a metric once the requests that found the relay ready,
+// some of them perhaps given up before their answer, are all counted.
+func (r *relay) settledMetric(name string) float64 {
+	r.t.Helper()
+	before := r.metric(name)
+	for {
+		time.Sleep(200 * time.Millisecond)
+		now := r.metric(name)
+		if now == before {
+			return now
+		}
+		before = now
+	}
 }
 
 func TestSTUNAnswersOverIPv6(t *testing.T) {
