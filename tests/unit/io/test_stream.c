@@ -1297,6 +1297,37 @@ static void test_key_updates_without_reading(void **state)
     with_tls13(key_updates_without_reading);
 }
 
+// Nothing but KeyUpdates, which cost us far more than their bytes: either engine ends it soon.
+static void key_updates_without_data(struct rig *rig)
+{
+    uint8_t sealed[4096];
+    struct far *far = rig_connect(rig, 0, 0);
+    struct side *side = &rig->sides[0];
+    size_t sent = 0;
+
+    while (side->ends == 0 && sent < 256 * 1024) {
+        size_t len = 0;
+
+        for (int i = 0; i < 20; i++) {
+            assert_int_equal(SSL_key_update(far->ssl, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+            assert_int_equal(SSL_do_handshake(far->ssl), 1);
+            len += far_sealed(far, sealed + len);
+        }
+        far_send_raw(rig, far, sealed, len);
+        sent += len;
+        turn(rig);
+    }
+    assert_int_equal(side->end, STREAM_END_TLS);
+    assert_true(sent < 40 * 1024);
+    assert_int_equal(counter_read(&rig->io.counters.tls_record_faults), 1);
+}
+
+static void test_key_updates_without_data(void **state)
+{
+    (void)state;
+    with_tls13(key_updates_without_data);
+}
+
 static int group_setup(void **state)
 {
     (void)state;
@@ -1348,6 +1379,7 @@ int main(void)
         cmocka_unit_test(test_key_updates_while_data_flows),
         cmocka_unit_test(test_key_update_of_a_slow_reader),
         cmocka_unit_test(test_key_updates_without_reading),
+        cmocka_unit_test(test_key_updates_without_data),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
