@@ -16,6 +16,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sodium.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -24,6 +25,7 @@
 #define WORKERS_MAX 4
 #define PATIENCE_MS 20000
 #define SMALL_BUFFER 4096
+#define STALL_US 300000
 #define PREFACE "HTTP/1.1 101 Switching Protocols\r\n\r\n"
 
 static const size_t worker_counts[] = {1, 2, 4};
@@ -41,6 +43,11 @@ static void upgrade(struct http_conn *conn, const struct http_request *request)
     struct rig *rig = http_data(conn);
     const char *preface = rig->preface ? PREFACE : "";
 
+    if (http_text_is(&request->path, "/stall")) {
+        usleep(STALL_US);
+        http_respond(conn, &(struct http_response){.status = 204});
+        return;
+    }
     relay_accept_client(&rig->relay, http_take_stream(conn), preface, strlen(preface),
                         request->ideal_node.data != NULL);
 }
@@ -976,6 +983,79 @@ static void test_stop_under_load(void **state)
     }
 }
 
+// The worker does nothing else for STALL_US.
+static void stall(const struct rig *rig, size_t worker)
+{
+    static const char request[] = "GET /stall HTTP/1.1\r\nHost: a\r\n\r\n";
+    struct peer *peer = malloc(sizeof *peer);
+
+    peer_connect(peer, port_of(rig, worker), 0);
+    peer_send_bytes(peer, request, sizeof request - 1);
+    usleep(STALL_US / 2);
+    peer_close(peer);
+    free(peer);
+}
+
+// A flood from one worker to another that is far behind: others on the same way lose nothing.
+struct flooder {
+    struct peer *peer;
+    const struct key *to[4];
+    atomic_bool *stop;
+};
+
+static void *flood(void *data)
+{
+    const struct flooder *flooder = data;
+    static const uint8_t packet[1000];
+    uint8_t frames[16384];
+    size_t len = 0;
+
+    for (size_t i = 0; len + 1100 <= sizeof frames; i++)
+        len += peer_put_packet(frames + len, flooder->to[i % COUNT(flooder->to)], packet,
+                               sizeof packet);
+    while (!atomic_load(flooder->stop))
+        peer_send_bytes(flooder->peer, frames, len);
+    return NULL;
+}
+
+static void test_a_flood_pushes_out_nobody_else(void **state)
+{
+    static struct rig rig;
+    struct peer *stuck[COUNT(((struct flooder *)0)->to)], *from, *to;
+    struct flooder flooders[2] = {{0}};
+    pthread_t threads[COUNT(flooders)];
+    atomic_bool stop = false;
+
+    (void)state;
+    rig_start(&rig, 2, &defaults);
+    from = peer_new(&rig, 0, NULL);
+    to = peer_new(&rig, 1, NULL);
+    for (size_t i = 0; i < COUNT(stuck); i++)
+        stuck[i] = slow_peer_new(&rig, 1);
+    for (size_t i = 0; i < COUNT(flooders); i++) {
+        flooders[i].peer = peer_new(&rig, 0, NULL);
+        flooders[i].stop = &stop;
+        for (size_t k = 0; k < COUNT(stuck); k++)
+            flooders[i].to[k] = &stuck[k]->key.public;
+        pthread_create(&threads[i], NULL, flood, &flooders[i]);
+    }
+    for (int i = 0; i < 5; i++) {
+        stall(&rig, 1);
+        expect_at(from, to, "in spite of the flood");
+    }
+    assert_true(SUM(&rig, relay.packets_dropped[DROP_QUEUE_TAIL][PACKET_OTHER]) > 0);
+    atomic_store(&stop, true);
+    for (size_t i = 0; i < COUNT(flooders); i++) {
+        pthread_join(threads[i], NULL);
+        peer_free(flooders[i].peer);
+    }
+    for (size_t i = 0; i < COUNT(stuck); i++)
+        peer_free(stuck[i]);
+    peer_free(from);
+    peer_free(to);
+    rig_stop(&rig);
+}
+
 // A reader that takes nothing holds up the stop for a bounded time only.
 static void test_stop_with_a_slow_reader(void **state)
 {
@@ -1088,6 +1168,7 @@ int main(void)
         cmocka_unit_test(test_reset_while_flooded),
         cmocka_unit_test(test_stop_at_once),
         cmocka_unit_test(test_stop_tells),
+        cmocka_unit_test(test_a_flood_pushes_out_nobody_else),
         cmocka_unit_test(test_stop_under_load),
         cmocka_unit_test(test_stop_with_a_slow_reader),
         cmocka_unit_test(test_tls),
