@@ -2,9 +2,7 @@
 #include "io/context.h"
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/memory.h"
-#include "io/engine.h"
 
 #include <stdlib.h>
 
@@ -27,13 +25,8 @@ void io_context_init(struct io_context *io, uv_loop_t *loop, struct io_budget *b
     *io = (struct io_context){.loop = loop, .budget = budget};
     wheel_init(&io->wheel, clock_ms());
     list_init(&io->http_conns);
-    io->bio = engine_openssl_bio_new(io);
     io->detach = true;
     io->key_update_after = KEY_UPDATE_AFTER_RECORDS;
-    if (!io->bio) {
-        log_warnx("OpenSSL could not be started: out of memory");
-        abort();
-    }
     tls13_ciphers_init(&io->ciphers);
     io->read_buffer = memory_get(IO_READ_BYTES);
     io->plain_buffer = memory_get(IO_PLAIN_BYTES);

@@ -71,7 +71,4 @@ bool stream_fail(struct stream *stream, enum stream_end why);
 void stream_log_tls(const struct stream *stream, struct log_limit *limit, const char *reason,
                     const char *hint);
 
-// The BIO that the streams of `io` share; NULL when memory is exhausted.
-BIO *engine_openssl_bio_new(struct io_context *io);
-
 #endif

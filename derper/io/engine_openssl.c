@@ -56,36 +56,40 @@ static BIO_METHOD *bio_method;
 static void make_bio_method(void)
 {
     bio_method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "loop");
+    if (!bio_method)
+        return;
     BIO_meth_set_read_ex(bio_method, bio_read);
     BIO_meth_set_write_ex(bio_method, bio_write);
     BIO_meth_set_ctrl(bio_method, bio_ctrl);
 }
 
-BIO *engine_openssl_bio_new(struct io_context *io)
+// The one BIO of the loop, made with its first TLS stream. NULL when memory is exhausted.
+static BIO *shared_bio(struct io_context *io)
 {
     static uv_once_t once = UV_ONCE_INIT;
 
+    if (io->bio)
+        return io->bio;
     uv_once(&once, make_bio_method);
-
-    BIO *bio = BIO_new(bio_method);
-
-    if (bio) {
-        BIO_set_data(bio, io);
-        BIO_set_init(bio, 1);
+    io->bio = bio_method ? BIO_new(bio_method) : NULL;
+    if (io->bio) {
+        BIO_set_data(io->bio, io);
+        BIO_set_init(io->bio, 1);
     }
-    return bio;
+    return io->bio;
 }
 
 static int start(struct stream *stream)
 {
     struct io_context *io = stream->io;
+    BIO *bio = shared_bio(io);
 
     ERR_clear_error();
-    stream->ssl = io->tls ? SSL_new(io->tls) : NULL;
+    stream->ssl = bio && io->tls ? SSL_new(io->tls) : NULL;
     if (!stream->ssl)
         return -1;
-    BIO_up_ref(io->bio);
-    SSL_set_bio(stream->ssl, io->bio, io->bio);
+    BIO_up_ref(bio);
+    SSL_set_bio(stream->ssl, bio, bio);
     SSL_set_app_data(stream->ssl, stream);
     SSL_set_accept_state(stream->ssl);
     return 0;
