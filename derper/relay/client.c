@@ -164,7 +164,6 @@ void client_start(struct worker *worker, struct stream *stream, const char *pref
     list_append(&worker->clients, &client->node);
     wheel_timer_init(&client->keep_alive, on_keep_alive);
     wheel_timer_init(&client->deadline, on_deadline);
-    routes_init(&client->routes);
     outgoing_init(client);
     stream_set_owner(stream, &callbacks, client);
     io_context_arm(&worker->io, &client->deadline, LOGIN_LIMIT_MS);
