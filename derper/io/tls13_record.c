@@ -3,6 +3,7 @@
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <sodium.h>
 #include <string.h>
 
 static const EVP_CIPHER *cipher_of(int suite)
@@ -31,24 +32,24 @@ static void *context_new(int suite, int encrypt)
 void tls13_ciphers_init(struct tls13_ciphers *ciphers)
 {
     for (int i = 0; i < TLS13_SUITES; i++) {
-        ciphers->seal[i] = context_new(i, 1);
-        ciphers->open[i] = context_new(i, 0);
+        ciphers->seal[i] = (struct tls13_cipher){.context = context_new(i, 1)};
+        ciphers->open[i] = (struct tls13_cipher){.context = context_new(i, 0)};
     }
     ERR_clear_error();
 }
 
 bool tls13_ciphers_have(const struct tls13_ciphers *ciphers, enum tls13_suite suite)
 {
-    return ciphers->seal[suite] && ciphers->open[suite];
+    return ciphers->seal[suite].context && ciphers->open[suite].context;
 }
 
 void tls13_ciphers_deinit(struct tls13_ciphers *ciphers)
 {
     for (int i = 0; i < TLS13_SUITES; i++) {
-        EVP_CIPHER_CTX_free(ciphers->seal[i]);
-        EVP_CIPHER_CTX_free(ciphers->open[i]);
+        EVP_CIPHER_CTX_free(ciphers->seal[i].context);
+        EVP_CIPHER_CTX_free(ciphers->open[i].context);
     }
-    memset(ciphers, 0, sizeof *ciphers);
+    sodium_memzero(ciphers, sizeof *ciphers);
 }
 
 // Section 5.3: the sequence number, big endian, padded on the left, xored with the IV.
@@ -57,6 +58,20 @@ static void put_nonce(const struct tls13_direction *direction, uint8_t nonce[sta
     memcpy(nonce, direction->iv, TLS13_IV_BYTES);
     for (int i = 0; i < 8; i++)
         nonce[TLS13_IV_BYTES - 1 - i] ^= (uint8_t)(direction->sequence >> (8 * i));
+}
+
+// Gets `cipher` ready for the next record of `direction`.
+static bool prepare(struct tls13_cipher *cipher, const struct tls13_direction *direction)
+{
+    const bool same = cipher->keyed && memcmp(cipher->key, direction->key, sizeof cipher->key) == 0;
+    uint8_t nonce[TLS13_IV_BYTES];
+
+    put_nonce(direction, nonce);
+    cipher->keyed = EVP_CipherInit_ex(cipher->context, NULL, NULL, same ? NULL : direction->key,
+                                      nonce, -1) == 1;
+    if (!same)
+        memcpy(cipher->key, direction->key, sizeof cipher->key);
+    return cipher->keyed;
 }
 
 static void put_header(uint8_t *out, size_t len)
@@ -88,19 +103,16 @@ size_t tls13_seal(struct tls13_ciphers *ciphers, enum tls13_suite suite,
                   struct tls13_direction *direction, enum tls13_type type,
                   const struct tls13_piece *pieces, size_t count, uint8_t *out)
 {
-    EVP_CIPHER_CTX *context = ciphers->seal[suite];
-    uint8_t nonce[TLS13_IV_BYTES];
+    struct tls13_cipher *cipher = &ciphers->seal[suite];
     size_t len = 1 + TLS13_TAG_BYTES;
     int n;
 
     for (size_t i = 0; i < count; i++)
         len += pieces[i].len;
     put_header(out, len);
-    put_nonce(direction, nonce);
-    if (direction->sequence == UINT64_MAX ||
-        EVP_EncryptInit_ex(context, NULL, NULL, direction->key, nonce) != 1 ||
-        EVP_EncryptUpdate(context, NULL, &n, out, TLS13_HEADER_BYTES) != 1 ||
-        !seal_pieces(context, pieces, count, (uint8_t)type, out + TLS13_HEADER_BYTES))
+    if (direction->sequence == UINT64_MAX || !prepare(cipher, direction) ||
+        EVP_EncryptUpdate(cipher->context, NULL, &n, out, TLS13_HEADER_BYTES) != 1 ||
+        !seal_pieces(cipher->context, pieces, count, (uint8_t)type, out + TLS13_HEADER_BYTES))
         return 0;
     direction->sequence++;
     return TLS13_HEADER_BYTES + len;
@@ -126,16 +138,16 @@ size_t tls13_record_bytes(const uint8_t *data, size_t len, enum tls13_alert *ale
     return 0;
 }
 
-static bool decrypt(EVP_CIPHER_CTX *context, const struct tls13_direction *direction,
+static bool decrypt(struct tls13_cipher *cipher, const struct tls13_direction *direction,
                     const uint8_t *record, size_t body, uint8_t *out)
 {
     const uint8_t *sealed = record + TLS13_HEADER_BYTES;
-    uint8_t nonce[TLS13_IV_BYTES], tag[TLS13_TAG_BYTES];
+    EVP_CIPHER_CTX *context = cipher->context;
+    uint8_t tag[TLS13_TAG_BYTES];
     int n, last;
 
-    put_nonce(direction, nonce);
     memcpy(tag, sealed + body - TLS13_TAG_BYTES, sizeof tag);
-    return EVP_DecryptInit_ex(context, NULL, NULL, direction->key, nonce) == 1 &&
+    return prepare(cipher, direction) &&
            EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, TLS13_TAG_BYTES, tag) == 1 &&
            EVP_DecryptUpdate(context, NULL, &n, record, TLS13_HEADER_BYTES) == 1 &&
            EVP_DecryptUpdate(context, out, &n, sealed, (int)(body - TLS13_TAG_BYTES)) == 1 &&
@@ -153,7 +165,7 @@ bool tls13_open(struct tls13_ciphers *ciphers, enum tls13_suite suite,
         *alert = TLS13_INTERNAL_ERROR;
         return false;
     }
-    if (!decrypt(ciphers->open[suite], direction, record, body, out)) {
+    if (!decrypt(&ciphers->open[suite], direction, record, body, out)) {
         ERR_clear_error();
         *alert = TLS13_BAD_RECORD_MAC;
         return false;

@@ -1420,7 +1420,8 @@ static void test_agreed_fragment_length_stays(void **state)
 
 static void test_suite_that_the_library_lacks_stays(void **state)
 {
-    void **context = &rigs[1].io.ciphers.open[TLS13_AES_128_GCM_SHA256], *saved = *context;
+    void **context = &rigs[1].io.ciphers.open[TLS13_AES_128_GCM_SHA256].context;
+    void *saved = *context;
 
     (void)state;
     *context = NULL;

@@ -198,6 +198,45 @@ static void test_pieces(void **state)
     }
 }
 
+#define PARTIES 3
+
+// The contexts keep a key as long as the next record has the same: several directions take turns in
+// all orders, with refused records and new keys between.
+static void test_directions_take_turns(void **state)
+{
+    static uint8_t record[ROOM], other[ROOM], inner[ROOM];
+
+    (void)state;
+    memcpy(inner, noise, 100);
+    inner[100] = TLS13_DATA;
+    for (int suite = 0; suite < TLS13_SUITES; suite++) {
+        struct tls13_direction out[PARTIES], in[PARTIES];
+
+        for (int i = 0; i < PARTIES; i++) {
+            tls13_direction_start(&out[i], (enum tls13_suite)suite, noise + i * 64);
+            in[i] = out[i];
+        }
+        for (int turn = 0; turn < 200; turn++) {
+            const int i = noise[turn] % PARTIES;
+            size_t len;
+
+            seal_inner(&out[i], suite, inner, 101, other);
+            len = tls13_seal(&ciphers, (enum tls13_suite)suite, &out[i], TLS13_DATA,
+                             &(struct tls13_piece){noise, 100}, 1, record);
+            assert_memory_equal(record, other, len);
+            record[len - 1] ^= 1;
+            if (turn % 7 == 0)
+                assert_refused(&in[noise[turn + 1] % PARTIES], suite, record, len,
+                               TLS13_BAD_RECORD_MAC);
+            assert_opens(&in[i], suite, other, len, TLS13_DATA, noise, 100);
+            if (turn % 11 == 0) {
+                assert_true(tls13_direction_update(&out[i], (enum tls13_suite)suite));
+                assert_true(tls13_direction_update(&in[i], (enum tls13_suite)suite));
+            }
+        }
+    }
+}
+
 // Section 5.3: no sequence number is used twice.
 static void test_last_sequence_number(void **state)
 {
@@ -413,11 +452,17 @@ static int group_teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rfc8448),      cmocka_unit_test(test_round_trips),
-        cmocka_unit_test(test_pieces),       cmocka_unit_test(test_last_sequence_number),
-        cmocka_unit_test(test_padding),      cmocka_unit_test(test_all_padding),
-        cmocka_unit_test(test_flipped_bits), cmocka_unit_test(test_truncations),
-        cmocka_unit_test(test_in_place),     cmocka_unit_test(test_headers),
+        cmocka_unit_test(test_rfc8448),
+        cmocka_unit_test(test_round_trips),
+        cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_directions_take_turns),
+        cmocka_unit_test(test_last_sequence_number),
+        cmocka_unit_test(test_padding),
+        cmocka_unit_test(test_all_padding),
+        cmocka_unit_test(test_flipped_bits),
+        cmocka_unit_test(test_truncations),
+        cmocka_unit_test(test_in_place),
+        cmocka_unit_test(test_headers),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
