@@ -64,7 +64,7 @@ void inbox_deinit(struct inbox *inbox)
     pthread_mutex_destroy(&inbox->lock);
 }
 
-bool inbox_receive(struct inbox *inbox, struct outbox *outbox, void (*wake)(void *data), void *data)
+bool inbox_receive(struct inbox *inbox, struct outbox *outbox)
 {
     struct batch *refused = NULL;
     bool was_empty;
@@ -80,8 +80,6 @@ bool inbox_receive(struct inbox *inbox, struct outbox *outbox, void (*wake)(void
             inbox->head = outbox->head;
         inbox->tail = outbox->tail;
         atomic_fetch_add_explicit(&inbox->bytes, outbox->bytes, memory_order_relaxed);
-        if (was_empty)
-            wake(data);
     }
     pthread_mutex_unlock(&inbox->lock);
     *outbox = (struct outbox){0};

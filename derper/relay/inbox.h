@@ -77,9 +77,8 @@ static inline uint32_t inbox_taken(const struct inbox *inbox)
 }
 
 // Moves everything over; the outbox must not be empty. True when the inbox was empty before, so its
-// worker has to be woken; `wake` is called under the lock, so that it never runs after inbox_close.
-bool inbox_receive(struct inbox *inbox, struct outbox *outbox, void (*wake)(void *data),
-                   void *data);
+// worker has to be woken.
+bool inbox_receive(struct inbox *inbox, struct outbox *outbox);
 
 // Takes everything that is there; the caller frees the batches with batch_free_all.
 struct batch *inbox_take(struct inbox *inbox);
