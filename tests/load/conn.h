@@ -17,10 +17,14 @@
 
 struct conn;
 
+#define CONN_PORTS_MAX 32
+
 // Whom to load, and how. The server's key is learnt from the first login and must stay the same;
 // once it is known, a fast start sends ClientInfo right behind the request, as real clients do.
 struct conn_target {
     struct sockaddr_in address;
+    uint16_t ports[CONN_PORTS_MAX]; // fleets only: of connections in turn, instead of that one's
+    size_t port_count;
     char host[64];    // for the Host header
     SSL_CTX *context; // NULL: plain
     bool fast_start;  // no answer to the upgrade request is wanted

@@ -38,6 +38,8 @@ static void open_more(struct fleet *fleet, struct conn_target *target, size_t at
         struct conn *conn = &fleet->conns[fleet->opened];
 
         conn->data = fleet;
+        if (target->port_count > 0)
+            target->address.sin_port = htons(target->ports[fleet->opened % target->port_count]);
         if (conn_open(conn, target, fleet->epoll_fd, handlers) < 0) {
             fleet->failure = "a connection could not be opened (descriptors, ports?)";
             return;

@@ -11,8 +11,10 @@
 #include <string.h>
 
 static const char *const mode_names[] = {
-    [MODE_RELAY] = "relay", [MODE_IDLE] = "idle", [MODE_LOGIN] = "login",
-    [MODE_STUN] = "stun",   [MODE_ECHO] = "echo",
+    [MODE_RELAY] = "relay",
+    [MODE_IDLE] = "idle",
+    [MODE_LOGIN] = "login",
+    [MODE_STUN] = "stun",
 };
 #define MODES (sizeof mode_names / sizeof mode_names[0])
 
@@ -55,11 +57,10 @@ void options_usage(FILE *out)
           "  idle    clients that send and receive once and then stay\n"
           "  login   TLS and DERP logins, one after another on several connections\n"
           "  stun    STUN binding requests; the target is the UDP port\n"
-          "  echo    a bare UDP echo on the target's address, until it is killed: what to measure\n"
-          "          a STUN server against\n"
           "\n"
           "all modes:\n"
           "  --target IP:PORT  the relay\n"
+          "  --ports LIST      connections go to these ports of the target in turn (relay, idle)\n"
           "  --host NAME       for the Host header (the target's IP)\n"
           "  --pid PID         the relay's process, on this machine: its CPU time and memory\n"
           "  --plain           no TLS\n"
@@ -78,9 +79,7 @@ void options_usage(FILE *out)
           "        --hold S    end by itself after S seconds (5), or sooner at SIGTERM or SIGINT\n"
           "login:  --logins N  in total (2000)\n"
           "stun:   --requests N (200000) --window N in flight on each of 4 sockets (16)\n"
-          "        --rate N    requests a second; 0: as the answers come (0)\n"
-          "        --echo      the target is an echo, not a STUN server\n"
-          "echo:   --pktinfo   with the control messages that name the address that was asked\n",
+          "        --rate N    requests a second; 0: as the answers come (0)\n",
           out);
 }
 
@@ -102,7 +101,7 @@ static bool parse_mode(struct options *options, const char *word)
             options->mode = (enum mode)i;
             return true;
         }
-    return complain("no such mode: relay, idle, login, stun or echo", word);
+    return complain("no such mode: relay, idle, login or stun", word);
 }
 
 static bool parse_target(struct options *options, const char *text)
@@ -122,6 +121,23 @@ static bool parse_target(struct options *options, const char *text)
         return complain("the target must be IP:PORT", text);
     target->address.sin_family = AF_INET;
     target->address.sin_port = htons((uint16_t)port);
+    return true;
+}
+
+static bool parse_ports(struct options *options, const char *text)
+{
+    struct conn_target *target = &options->target;
+
+    for (const char *at = text; *at;) {
+        char *end;
+        const unsigned long port = strtoul(at, &end, 10);
+
+        if (end == at || (*end && *end != ',') || port == 0 || port > 65535 ||
+            target->port_count == CONN_PORTS_MAX)
+            return complain("must be ports with commas between them", text);
+        target->ports[target->port_count++] = (uint16_t)port;
+        at = *end ? end + 1 : end;
+    }
     return true;
 }
 
@@ -172,6 +188,8 @@ static bool parse_word(struct options *options, const char *name, const char *va
             return parse_number(options, i, value);
     if (strcmp(name, "--target") == 0)
         return parse_target(options, value);
+    if (strcmp(name, "--ports") == 0)
+        return parse_ports(options, value);
     if (strcmp(name, "--host") == 0)
         return parse_host(options, value);
     if (strcmp(name, "--pid") == 0)
@@ -188,10 +206,6 @@ static bool parse_flag(struct options *options, const char *name)
         options->plain = true;
     else if (strcmp(name, "--upgrade") == 0)
         options->target.fast_start = false;
-    else if (strcmp(name, "--echo") == 0)
-        options->echo = true;
-    else if (strcmp(name, "--pktinfo") == 0)
-        options->pktinfo = true;
     else
         return false;
     return true;
