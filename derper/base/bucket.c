@@ -1,20 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "base/bucket.h"
 
-void bucket_init(struct bucket *bucket, const struct bucket_rate *rate, uint64_t now_ns)
-{
-    bucket->tokens = rate->burst;
-    bucket->updated_ns = now_ns;
-}
+#define NS_PER_SECOND 1e9
 
 bool bucket_take(struct bucket *bucket, const struct bucket_rate *rate, uint64_t now_ns)
 {
-    bucket->tokens += (double)(now_ns - bucket->updated_ns) * rate->per_second / 1e9;
-    bucket->updated_ns = now_ns;
-    if (bucket->tokens > rate->burst)
-        bucket->tokens = rate->burst;
-    if (bucket->tokens < 1)
+    const double token_ns = NS_PER_SECOND / rate->per_second;
+
+    if (bucket->full_ns < now_ns)
+        bucket->full_ns = now_ns;
+    if ((double)(bucket->full_ns - now_ns) > (rate->burst - 1) * token_ns)
         return false;
-    bucket->tokens -= 1;
+    bucket->full_ns += (uint64_t)token_ns;
     return true;
 }

@@ -7,18 +7,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+// All zero, and so full, at the start.
 struct bucket {
-    double tokens;
-    uint64_t updated_ns;
+    uint64_t full_ns; // when it is, or was, full again: of what is missing, each token is a while
 };
 
 struct bucket_rate {
-    double per_second;
+    double per_second; // above 0
     double burst;
 };
-
-// Full at the start.
-void bucket_init(struct bucket *bucket, const struct bucket_rate *rate, uint64_t now_ns);
 
 // Takes one token if there is one. `now_ns` must not go back between calls.
 bool bucket_take(struct bucket *bucket, const struct bucket_rate *rate, uint64_t now_ns);

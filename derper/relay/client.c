@@ -32,43 +32,57 @@ static void sample_rtt(struct client *client)
     count(&client->worker->counters.tcp_rtt[i]);
 }
 
-static void on_keep_alive(struct wheel_timer *timer)
+static void await_keep_alive(struct client *client)
 {
-    struct client *client = list_entry(timer, struct client, keep_alive);
+    const int32_t left_ms = (int32_t)(client->keep_alive_ms - (uint32_t)clock_ms());
 
-    outgoing_keep_alive(client);
-    sample_rtt(client);
-    io_context_arm(&client->worker->io, timer, KEEP_ALIVE_MS + client->jitter_ms);
+    io_context_arm(&client->worker->io, &client->timer, left_ms > 0 ? (uint64_t)left_ms : 0);
 }
 
-// A write has blocked or has come through: the limit runs while the client takes nothing.
-static void watch_progress(struct client *client)
+static void set_keep_alive(struct client *client)
 {
-    struct io_context *io = &client->worker->io;
-    const uint64_t limit_ms = client->worker->relay->config.write_timeout_ms;
-    const bool watched = !list_empty(&client->deadline.node);
+    client->keep_alive_ms = (uint32_t)clock_ms() + KEEP_ALIVE_MS + client->jitter_ms;
+    await_keep_alive(client);
+}
 
-    if (client->state == CLIENT_LOGIN || limit_ms == 0)
-        return; // the login has its own limit
-    if (!stream_blocked(client->stream)) {
-        wheel_disarm(&io->wheel, &client->deadline);
-    } else if (!watched) {
+// While a write is blocked, nothing is kept alive: the limit runs for a client that takes nothing.
+static void set_watched(struct client *client, bool watched)
+{
+    client->watched = watched;
+    if (watched) {
         client->unsent_before = (uint32_t)stream_unsent_bytes(client->stream);
-        io_context_arm(io, &client->deadline, limit_ms);
+        io_context_arm(&client->worker->io, &client->timer,
+                       client->worker->relay->config.write_timeout_ms);
+    } else {
+        await_keep_alive(client);
     }
 }
 
-static void on_deadline(struct wheel_timer *timer)
+// A write has blocked or has come through.
+static void watch_progress(struct client *client)
 {
-    struct client *client = list_entry(timer, struct client, deadline);
+    const bool blocked = stream_blocked(client->stream);
 
-    if (client->state == CLIENT_LOGIN)
+    if (blocked != client->watched && client->state == CLIENT_UP &&
+        client->worker->relay->config.write_timeout_ms > 0)
+        set_watched(client, blocked);
+}
+
+static void on_timer(struct wheel_timer *timer)
+{
+    struct client *client = list_entry(timer, struct client, timer);
+
+    if (client->state == CLIENT_LOGIN) {
         client_close(client, CLIENT_END_LOGIN_TIMEOUT);
-    else if (stream_blocked(client->stream) &&
-             stream_unsent_bytes(client->stream) >= client->unsent_before)
+    } else if (!client->watched) {
+        outgoing_keep_alive(client);
+        sample_rtt(client);
+        set_keep_alive(client);
+    } else if (stream_unsent_bytes(client->stream) >= client->unsent_before) {
         client_close(client, CLIENT_END_WRITE_TIMEOUT);
-    else
-        watch_progress(client);
+    } else {
+        set_watched(client, true);
+    }
 }
 
 static bool may_go(const struct client *client)
@@ -92,9 +106,7 @@ static void on_drained(struct stream *stream)
 {
     struct client *client = stream->owner;
 
-    // While logging in, that timer is the login's.
-    if (client->state == CLIENT_UP)
-        wheel_disarm(&client->worker->io.wheel, &client->deadline);
+    watch_progress(client);
     outgoing_mark(client);
 }
 
@@ -112,11 +124,8 @@ static void log_open(const struct client *client)
 
 static void on_login(struct client *client)
 {
-    struct io_context *io = &client->worker->io;
-
-    wheel_disarm(&io->wheel, &client->deadline);
     client->jitter_ms = (uint16_t)randombytes_uniform(KEEP_ALIVE_JITTER_MS + 1);
-    io_context_arm(io, &client->keep_alive, KEEP_ALIVE_MS + client->jitter_ms);
+    set_keep_alive(client);
     log_open(client);
 }
 
@@ -162,12 +171,10 @@ void client_start(struct worker *worker, struct stream *stream, const char *pref
     client->since_ms = clock_ms();
     list_init(&client->node);
     list_append(&worker->clients, &client->node);
-    wheel_timer_init(&client->keep_alive, on_keep_alive);
-    wheel_timer_init(&client->deadline, on_deadline);
-    routes_init(&client->routes);
-    outgoing_init(client);
+    list_init(&client->dirty);
+    wheel_timer_init(&client->timer, on_timer);
     stream_set_owner(stream, &callbacks, client);
-    io_context_arm(&worker->io, &client->deadline, LOGIN_LIMIT_MS);
+    io_context_arm(&worker->io, &client->timer, LOGIN_LIMIT_MS);
     count(&worker->counters.accepts);
     count(&worker->counters.logins_pending);
     // The HTTP answer leaves in one write with the first frame.
@@ -208,8 +215,7 @@ void client_close(struct client *client, enum client_end end)
         count(&worker->counters.write_timeouts);
     list_unlink(&client->node);
     list_unlink(&client->dirty);
-    wheel_disarm(&worker->io.wheel, &client->keep_alive);
-    wheel_disarm(&worker->io.wheel, &client->deadline);
+    wheel_disarm(&worker->io.wheel, &client->timer);
     if (client->state == CLIENT_UP)
         member_leave(client);
     else

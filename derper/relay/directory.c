@@ -7,14 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-// One key's connections, oldest first.
+// The connections of a key that had more than one at some time, oldest first.
+struct several {
+    void *kept;
+    uint32_t count;
+    struct client_handle handles[];
+};
+
 struct entry {
     struct key key;
-    uint32_t count;
-    uint32_t active;
-    void *kept;
-    struct client_handle first; // the storage of `handles` while there is one
-    struct client_handle *handles;
+    struct client_handle active;
+    struct several *several; // NULL: just one, now and before
 };
 
 void directory_init(struct directory *directory)
@@ -80,39 +83,55 @@ static struct entry *entry_new(const struct key *key, const struct client_handle
     struct entry *entry = memory_zeroed(sizeof *entry);
 
     entry->key = *key;
-    entry->first = *handle;
-    entry->handles = &entry->first;
-    entry->count = 1;
+    entry->active = *handle;
     return entry;
-}
-
-static void entry_append(struct entry *entry, const struct client_handle *handle)
-{
-    struct client_handle *handles = entry->handles == &entry->first ? NULL : entry->handles;
-
-    handles = memory_resize(handles, (entry->count + 1) * sizeof *handles);
-    if (entry->handles == &entry->first)
-        handles[0] = entry->first;
-    handles[entry->count] = *handle;
-    entry->handles = handles;
-    entry->active = entry->count++;
 }
 
 static void entry_free(struct entry *entry)
 {
-    if (entry->handles != &entry->first)
-        free(entry->handles);
+    free(entry->several);
     free(entry);
 }
 
-static uint32_t find_handle(const struct entry *entry, const struct client_handle *handle)
+static uint32_t entry_count(const struct entry *entry)
 {
+    return entry->several ? entry->several->count : 1;
+}
+
+static struct several *several_resize(struct several *several, uint32_t count)
+{
+    return memory_resize(several, sizeof *several + count * sizeof several->handles[0]);
+}
+
+static void entry_append(struct entry *entry, const struct client_handle *handle)
+{
+    const uint32_t count = entry_count(entry);
+    struct several *several = several_resize(entry->several, count + 1);
+
+    if (!entry->several) {
+        several->kept = NULL;
+        several->handles[0] = entry->active;
+    }
+    several->handles[count] = *handle;
+    several->count = count + 1;
+    entry->several = several;
+    entry->active = *handle;
+}
+
+static void entry_leave(struct entry *entry, const struct client_handle *handle)
+{
+    struct several *several = entry->several;
     uint32_t i = 0;
 
-    while (i < entry->count && !client_handle_equal(&entry->handles[i], handle))
+    while (i < several->count && !client_handle_equal(&several->handles[i], handle))
         i++;
-    assert(i < entry->count);
-    return i;
+    assert(i < several->count);
+    several->count--;
+    memmove(&several->handles[i], &several->handles[i + 1],
+            (several->count - i) * sizeof several->handles[0]);
+    if (client_handle_equal(&entry->active, handle))
+        entry->active = several->handles[several->count - 1];
+    entry->several = several_resize(several, several->count);
 }
 
 bool directory_add(struct directory *directory, const struct key *key,
@@ -124,36 +143,23 @@ bool directory_add(struct directory *directory, const struct key *key,
     bool dup = entry != NULL;
 
     *first = (struct client_handle){0};
-    *full = entry && entry->count >= DIRECTORY_CONNECTIONS_MAX;
+    *full = entry && entry_count(entry) >= DIRECTORY_CONNECTIONS_MAX;
     if (*full) {
         pthread_mutex_unlock(&shard->lock);
         return true;
     }
     if (entry) {
-        if (entry->count == 1)
-            *first = entry->handles[0];
+        if (entry_count(entry) == 1)
+            *first = entry->active;
         entry_append(entry, handle);
     } else {
         entry = entry_new(key, handle);
         table_insert(&shard->entries, entry);
     }
-    count_joined(directory, entry->count);
+    count_joined(directory, entry_count(entry));
     changed(shard);
     pthread_mutex_unlock(&shard->lock);
     return dup;
-}
-
-static void entry_leave(struct entry *entry, uint32_t i)
-{
-    const bool was_active = entry->active == i;
-
-    memmove(&entry->handles[i], &entry->handles[i + 1],
-            (entry->count - i - 1) * sizeof *entry->handles);
-    entry->count--;
-    if (was_active)
-        entry->active = entry->count - 1;
-    else if (entry->active > i)
-        entry->active--;
 }
 
 bool directory_remove(struct directory *directory, const struct key *key,
@@ -167,17 +173,17 @@ bool directory_remove(struct directory *directory, const struct key *key,
 
     assert(entry);
     *kept = NULL;
-    last = entry->count == 1;
+    last = entry_count(entry) == 1;
     if (last) {
         table_remove(&shard->entries, key);
-        *kept = entry->kept;
+        *kept = entry->several ? entry->several->kept : NULL;
         entry_free(entry);
         count_left(directory, 0);
     } else {
-        entry_leave(entry, find_handle(entry, handle));
+        entry_leave(entry, handle);
         if (keep)
-            entry->kept = merge(entry->kept, keep);
-        count_left(directory, entry->count);
+            entry->several->kept = merge(entry->several->kept, keep);
+        count_left(directory, entry->several->count);
     }
     changed(shard);
     pthread_mutex_unlock(&shard->lock);
@@ -192,7 +198,7 @@ bool directory_find(struct directory *directory, const struct key *key, uint64_t
 
     *epoch = atomic_load_explicit(&shard->epoch, memory_order_relaxed);
     if (entry)
-        *out = entry->handles[entry->active];
+        *out = entry->active;
     pthread_mutex_unlock(&shard->lock);
     return entry != NULL;
 }
@@ -206,9 +212,9 @@ bool directory_touch(struct directory *directory, const struct key *key,
     bool dup;
 
     assert(entry);
-    dup = entry->count > 1;
-    if (!client_handle_equal(&entry->handles[entry->active], handle)) {
-        entry->active = find_handle(entry, handle);
+    dup = entry_count(entry) > 1;
+    if (!client_handle_equal(&entry->active, handle)) {
+        entry->active = *handle;
         changed(shard);
     }
     pthread_mutex_unlock(&shard->lock);

@@ -24,8 +24,8 @@ static void deliver_packet(struct worker *worker, const struct client_handle *to
         outgoing_count_drop(worker, DROP_GONE_DISCONNECTED, kind, len - PACKET_OFFSET);
 }
 
-// True while the flow has no more than its share in the inbox. Flows beyond the remembered ones
-// have none.
+// Counts a packet to its flow as long as that has no more than its share in the inbox. Flows beyond
+// the remembered ones have none.
 static bool within_share(struct route *route, enum packet_kind kind, const struct inbox *inbox,
                          size_t len)
 {
@@ -33,12 +33,15 @@ static bool within_share(struct route *route, enum packet_kind kind, const struc
         return false;
     if (route->taken != inbox_taken(inbox)) {
         route->taken = inbox_taken(inbox);
-        memset(route->flow, 0, sizeof route->flow);
+        memset(route->flow_bytes, 0, sizeof route->flow_bytes);
+        memset(route->flow_packets, 0, sizeof route->flow_packets);
     }
-    route->flow[kind].packets++;
-    route->flow[kind].bytes += (uint32_t)len;
-    return route->flow[kind].packets <= INBOX_FLOW_PACKETS &&
-           route->flow[kind].bytes <= INBOX_FLOW_BYTES;
+    if (route->flow_packets[kind] == INBOX_FLOW_PACKETS ||
+        route->flow_bytes[kind] + len > INBOX_FLOW_BYTES)
+        return false;
+    route->flow_packets[kind]++;
+    route->flow_bytes[kind] += (uint32_t)len;
+    return true;
 }
 
 static void send_away(struct worker *worker, struct route *route, const struct client_handle *to,
@@ -68,18 +71,18 @@ static struct route *remember(struct client *client, const struct key *destinati
                               const struct client_handle *handle, uint32_t epoch)
 {
     struct worker *worker = client->worker;
+    struct routes *routes = &client->routes;
     const uint64_t now_ms = uv_now(&worker->loop);
+    struct route *route = routes_add(routes, destination, hash, handle, epoch);
 
-    if (routes_add(&client->routes, destination, hash, handle, epoch))
-        return client->routes.last;
-    if (now_ms >= client->routes.swept_ms + ROUTES_SWEEP_MS) {
-        client->routes.swept_ms = now_ms;
-        routes_sweep(&client->routes, is_here, &worker->relay->directory);
-        if (routes_add(&client->routes, destination, hash, handle, epoch))
-            return client->routes.last;
+    if (!route && now_ms >= routes->swept_ms + ROUTES_SWEEP_MS) {
+        routes->swept_ms = now_ms;
+        routes_sweep(routes, is_here, &worker->relay->directory);
+        route = routes_add(routes, destination, hash, handle, epoch);
     }
-    count(&worker->counters.routes_full);
-    return NULL;
+    if (!route)
+        count(&worker->counters.routes_full);
+    return route;
 }
 
 // Where packets for `destination` go now. False when it is not connected.

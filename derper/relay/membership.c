@@ -61,7 +61,7 @@ static void *merge_routes(void *old, void *new)
     return old;
 }
 
-static void tell_gone(void *route, void *data)
+static void tell_gone(const struct route *route, void *data)
 {
     struct client *client = data;
 
@@ -85,7 +85,7 @@ void member_leave(struct client *client)
     void *kept = NULL;
 
     *mine = client->routes;
-    routes_init(&client->routes);
+    client->routes = (struct routes){0};
     count_left(client);
     slots_give_back(&worker->slots, &client->handle);
     if (!directory_remove(&worker->relay->directory, &client->key, &client->handle, mine,

@@ -8,12 +8,6 @@
 
 static const struct bucket_rate not_here_rate = {NOT_HERE_PER_SECOND, NOT_HERE_BURST};
 
-void outgoing_init(struct client *client)
-{
-    list_init(&client->dirty);
-    bucket_init(&client->not_here, &not_here_rate, clock_ns());
-}
-
 void outgoing_mark(struct client *client)
 {
     if (list_empty(&client->dirty))

@@ -13,8 +13,6 @@
 #define NOT_HERE_PER_SECOND 1 // PeerGone(not here) frames to one sender
 #define NOT_HERE_BURST 3
 
-void outgoing_init(struct client *client);
-
 // The client's turn comes at the end of the loop turn.
 void outgoing_mark(struct client *client);
 

@@ -20,26 +20,28 @@ struct route {
     struct client_handle handle;
     uint32_t epoch; // of the directory's shard when `handle` was found
     uint32_t taken; // forward.c's: the destination's inbox, when what follows began
-    struct {
-        uint32_t packets, bytes; // put into it since
-    } flow[PACKET_KINDS];
+    uint32_t flow_bytes[PACKET_KINDS]; // put into it since
+    uint16_t flow_packets[PACKET_KINDS];
 };
 
+// All zero at the start: no memory until something is remembered. A route stays where it is until
+// the next one is added, forgotten or swept.
 struct routes {
-    struct table table;
-    struct route *last; // the one used last
-    uint64_t swept_ms;  // the owner's: when it swept last
+    struct route *entries; // open addressing
+    uint64_t swept_ms;     // the owner's: when it swept last
+    uint16_t capacity;     // power of two, or 0
+    uint16_t count;
+    uint16_t last; // the entry that was used last, as far as there is any
 };
 
-void routes_init(struct routes *routes);
 void routes_deinit(struct routes *routes);
 
 // NULL when not remembered.
 struct route *routes_find(struct routes *routes, const struct key *destination, uint64_t *hash);
 
-// Remembers a destination that is not remembered yet. False when there are ROUTES_MAX.
-bool routes_add(struct routes *routes, const struct key *destination, uint64_t hash,
-                const struct client_handle *handle, uint32_t epoch);
+// Remembers a destination that is not remembered yet. NULL when there are ROUTES_MAX.
+struct route *routes_add(struct routes *routes, const struct key *destination, uint64_t hash,
+                         const struct client_handle *handle, uint32_t epoch);
 
 // Forgets a destination that is remembered.
 void routes_forget(struct routes *routes, struct route *route);
@@ -51,6 +53,7 @@ void routes_sweep(struct routes *routes, bool (*keep)(const struct route *route,
 // Moves what `from` holds into `into`, as far as there is room, and frees `from` (a heap object).
 void routes_merge(struct routes *into, struct routes *from);
 
-void routes_each(const struct routes *routes, void (*each)(void *route, void *data), void *data);
+void routes_each(const struct routes *routes, void (*each)(const struct route *route, void *data),
+                 void *data);
 
 #endif

@@ -10,10 +10,12 @@
 struct client;
 struct slot;
 
+// All zero at the start.
 struct slots {
     struct slot *slots;
-    uint32_t count;
-    uint32_t free; // head of the list of free ones; `count` = none
+    uint32_t capacity;
+    uint32_t used; // slots that somebody has or has had
+    uint32_t free; // head of the list of free ones among them, counted from 1; 0 = none
 };
 
 struct client_handle slots_take(struct slots *slots, uint16_t worker, struct client *client);

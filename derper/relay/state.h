@@ -62,32 +62,35 @@ struct worker {
 // stands between: ClientInfo opened, answer awaited, reading paused.)
 enum client_state { CLIENT_LOGIN, CLIENT_UP }; // the first by zeroed memory
 
+// An idle client is this, its stream and its routes: what grows here is paid a hundred thousand
+// times.
 struct client {
     struct worker *worker;
     struct stream *stream;
-    struct list node;  // in worker->clients
-    struct list dirty; // in worker->dirty
-    struct wheel_timer keep_alive;
-    struct wheel_timer deadline; // login, later writes that make no progress
+    struct list node;         // in worker->clients
+    struct list dirty;        // in worker->dirty
+    struct wheel_timer timer; // login limit; then keep-alives, or the limit of a blocked write
     struct key key;
     struct client_handle handle;
+    uint32_t keep_alive_ms; // low bits of the clock: when the next one is due
     struct frame_reader reader;
-    uint32_t unsent_before; // sealed bytes that waited when `deadline` was armed
+    struct queue control;
+    struct queue packets[PACKET_KINDS];
+    struct routes routes;
+    struct bucket not_here;
+    uint64_t since_ms;      // upgrade
+    uint64_t dropped;       // packets for this client
+    uint32_t unsent_before; // sealed bytes that waited when the limit of a blocked write began
     uint16_t jitter_ms;
-    uint8_t state;         // enum client_state
     uint8_t end;           // enum client_end: why frames.c has stopped reading
+    uint8_t state : 1;     // enum client_state
     uint8_t dup : 1;       // the key may be connected more than once
     uint8_t home : 1;      // NotePreferred
     uint8_t not_ideal : 1; // Ideal-Node
     uint8_t can_ack_pings : 1;
     uint8_t pong_pending : 1;
-    uint8_t doomed : 1; // a write failed: closed at the end of the turn
-    struct queue control;
-    struct queue packets[PACKET_KINDS];
-    struct routes routes;
-    struct bucket not_here;
-    uint64_t since_ms; // upgrade
-    uint64_t dropped;  // packets for this client
+    uint8_t watched : 1; // the limit of a blocked write runs
+    uint8_t doomed : 1;  // a write failed: closed at the end of the turn
 };
 
 static inline void client_set_state(struct client *client, enum client_state to)

@@ -30,15 +30,13 @@ static void raise_descriptor_limit(void)
 static int run(struct options *options)
 {
     static void (*const modes[])(const struct options *, struct report *) = {
-        [MODE_RELAY] = mode_relay,
-        [MODE_IDLE] = mode_idle,
-        [MODE_LOGIN] = mode_login,
-        [MODE_STUN] = mode_stun,
+        [MODE_RELAY] = mode_relay, [MODE_IDLE] = mode_idle, [MODE_LOGIN] = mode_login,
+        [MODE_STUN] = mode_stun,   [MODE_ECHO] = mode_echo,
     };
     static struct report report; // two samples of many threads: large for a stack
     bool valid;
 
-    if (!options->plain && options->mode != MODE_STUN &&
+    if (!options->plain && options->mode < MODE_STUN &&
         !(options->target.context = handshake_context(options->suites))) {
         fprintf(stderr, "derper-load: no TLS context (suites?)\n");
         return EXIT_NOT_MADE;

@@ -38,6 +38,7 @@ struct stun {
     uint64_t window, wanted, asked, answered, lost, wrong;
     uint64_t start_ns, interval_ns; // between batches; 0: none
     uint64_t batches;
+    bool echo; // the target echoes
     const char *failure;
     struct histogram took, late;
 };
@@ -91,7 +92,8 @@ static void take_answer(struct stun *stun, struct asker *asker, const uint8_t *i
 {
     uint64_t number;
 
-    if (!stun_request_answer(in, len, asker->port, &number)) {
+    if (!(stun->echo ? stun_request_echo(in, len, &number)
+                     : stun_request_answer(in, len, asker->port, &number))) {
         stun->wrong++;
         return;
     }
@@ -179,6 +181,7 @@ void mode_stun(const struct options *options, struct report *report)
 {
     struct stun *stun = memory_zeroed(sizeof *stun);
 
+    stun->echo = options->echo;
     stun->window = options->window;
     stun->wanted = options->requests;
     if (options->rate)

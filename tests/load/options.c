@@ -11,10 +11,8 @@
 #include <string.h>
 
 static const char *const mode_names[] = {
-    [MODE_RELAY] = "relay",
-    [MODE_IDLE] = "idle",
-    [MODE_LOGIN] = "login",
-    [MODE_STUN] = "stun",
+    [MODE_RELAY] = "relay", [MODE_IDLE] = "idle", [MODE_LOGIN] = "login",
+    [MODE_STUN] = "stun",   [MODE_ECHO] = "echo",
 };
 #define MODES (sizeof mode_names / sizeof mode_names[0])
 
@@ -57,6 +55,8 @@ void options_usage(FILE *out)
           "  idle    clients that send and receive once and then stay\n"
           "  login   TLS and DERP logins, one after another on several connections\n"
           "  stun    STUN binding requests; the target is the UDP port\n"
+          "  echo    a bare UDP echo on the target's address, until it is killed: what to measure\n"
+          "          a STUN server against\n"
           "\n"
           "all modes:\n"
           "  --target IP:PORT  the relay\n"
@@ -79,7 +79,9 @@ void options_usage(FILE *out)
           "        --hold S    end by itself after S seconds (5), or sooner at SIGTERM or SIGINT\n"
           "login:  --logins N  in total (2000)\n"
           "stun:   --requests N (200000) --window N in flight on each of 4 sockets (16)\n"
-          "        --rate N    requests a second; 0: as the answers come (0)\n",
+          "        --rate N    requests a second; 0: as the answers come (0)\n"
+          "        --echo      the target is an echo, not a STUN server\n"
+          "echo:   --pktinfo   with the control messages that name the address that was asked\n",
           out);
 }
 
@@ -101,7 +103,7 @@ static bool parse_mode(struct options *options, const char *word)
             options->mode = (enum mode)i;
             return true;
         }
-    return complain("no such mode: relay, idle, login or stun", word);
+    return complain("no such mode: relay, idle, login, stun or echo", word);
 }
 
 static bool parse_target(struct options *options, const char *text)
@@ -206,6 +208,10 @@ static bool parse_flag(struct options *options, const char *name)
         options->plain = true;
     else if (strcmp(name, "--upgrade") == 0)
         options->target.fast_start = false;
+    else if (strcmp(name, "--echo") == 0)
+        options->echo = true;
+    else if (strcmp(name, "--pktinfo") == 0)
+        options->pktinfo = true;
     else
         return false;
     return true;

@@ -11,12 +11,14 @@
 #include <stdio.h>
 #include <sys/types.h>
 
-enum mode { MODE_RELAY, MODE_IDLE, MODE_LOGIN, MODE_STUN };
+enum mode { MODE_RELAY, MODE_IDLE, MODE_LOGIN, MODE_STUN, MODE_ECHO };
 
 struct options {
     enum mode mode;
     struct conn_target target;
     bool plain;
+    bool echo;          // stun: the target is an echo
+    bool pktinfo;       // echo
     const char *suites; // NULL: AES-128-GCM first
     pid_t pid;          // of the relay; 0: costs are not measured
     uint64_t pairs, payload_bytes, rate, burst, frames;

@@ -17,7 +17,7 @@ void report_init(struct report *report, const struct options *options)
     json_object_set_new(report->root, "mode", json_string(options_mode_name(options->mode)));
     json_object_set_new(report->root, "valid", json_true());
     json_object_set_new(report->root, "invalid", report->invalid);
-    if (options->mode != MODE_STUN) {
+    if (options->mode < MODE_STUN) {
         json_object_set_new(report->root, "tls", json_boolean(!options->plain));
         json_object_set_new(report->root, "fast_start", json_boolean(options->target.fast_start));
     }

@@ -5,7 +5,7 @@
 
 #define HEADER_BYTES 20
 #define COOKIE_AT 4
-#define TRANSACTION_AT 8
+#define NUMBER_AT 12 // in the transaction
 #define FINGERPRINT_AT 32
 #define FINGERPRINT_MASK 0x5354554eu
 #define XOR_MAPPED_ADDRESS 0x0020
@@ -43,7 +43,7 @@ void stun_request_put(uint8_t out[static STUN_REQUEST_BYTES], uint64_t number)
     uint32_t sum;
 
     memcpy(out, shape, sizeof shape);
-    memcpy(out + TRANSACTION_AT + 4, &number, sizeof number);
+    memcpy(out + NUMBER_AT, &number, sizeof number);
     sum = crc32(out, FINGERPRINT_AT) ^ FINGERPRINT_MASK;
     for (int i = 0; i < 4; i++)
         out[FINGERPRINT_AT + 4 + i] = (uint8_t)(sum >> (24 - 8 * i));
@@ -59,9 +59,18 @@ bool stun_request_answer(const uint8_t *in, size_t len, uint16_t port, uint64_t 
     if (len < HEADER_BYTES || get16(in) != 0x0101 || get16(in + 2) != len - HEADER_BYTES ||
         memcmp(in + COOKIE_AT, shape + COOKIE_AT, 8) != 0)
         return false;
-    memcpy(number, in + TRANSACTION_AT + 4, sizeof *number);
+    memcpy(number, in + NUMBER_AT, sizeof *number);
     for (size_t at = HEADER_BYTES; at + 8 <= len; at += 4 + ((get16(in + at + 2) + 3u) & ~3u))
         if (get16(in + at) == XOR_MAPPED_ADDRESS)
             return (get16(in + at + 6) ^ 0x2112) == port;
     return false;
+}
+
+bool stun_request_echo(const uint8_t *in, size_t len, uint64_t *number)
+{
+    if (len != STUN_ECHO_BYTES || memcmp(in, shape, NUMBER_AT) != 0 ||
+        memcmp(in + HEADER_BYTES, shape + HEADER_BYTES, STUN_ECHO_BYTES - HEADER_BYTES) != 0)
+        return false;
+    memcpy(number, in + NUMBER_AT, sizeof *number);
+    return true;
 }

@@ -109,6 +109,24 @@ static void test_stun(void **state)
         assert_false(stun_request_answer(answer, len, 0x3345 ^ 0x2112, &number));
 }
 
+static void test_stun_echo(void **state)
+{
+    uint8_t request[STUN_REQUEST_BYTES];
+    uint64_t number;
+
+    (void)state;
+    stun_request_put(request, 9);
+    assert_true(stun_request_echo(request, STUN_ECHO_BYTES, &number));
+    assert_int_equal(number, 9);
+    for (size_t len = 0; len <= sizeof request; len++)
+        assert_int_equal(stun_request_echo(request, len, &number), len == STUN_ECHO_BYTES);
+    for (size_t i = 0; i < STUN_ECHO_BYTES; i++) {
+        request[i] ^= 1;
+        assert_true(!stun_request_echo(request, STUN_ECHO_BYTES, &number) || number != 9);
+        request[i] ^= 1;
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -118,6 +136,7 @@ int main(void)
         cmocka_unit_test(test_payloads),
         cmocka_unit_test(test_mixed_packets_are_seen),
         cmocka_unit_test(test_stun),
+        cmocka_unit_test(test_stun_echo),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

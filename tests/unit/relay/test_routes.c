@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct key key_of(uint32_t n)
@@ -26,7 +27,7 @@ static bool add(struct routes *routes, uint32_t n, uint32_t epoch)
     const struct key key = key_of(n);
     const struct client_handle handle = handle_of(n);
 
-    return routes_add(routes, &key, key_hash(&key), &handle, epoch);
+    return routes_add(routes, &key, key_hash(&key), &handle, epoch) != NULL;
 }
 
 static struct route *find(struct routes *routes, uint32_t n)
@@ -39,33 +40,30 @@ static struct route *find(struct routes *routes, uint32_t n)
     return route;
 }
 
-static void count_one(void *route, void *data)
+static void count_one(const struct route *r, void *data)
 {
-    const struct route *r = route;
     struct routes *seen = data;
 
     assert_true(r->hash == key_hash(&r->destination));
-    assert_true(routes_add(seen, &r->destination, r->hash, &r->handle, r->epoch));
+    assert_non_null(routes_add(seen, &r->destination, r->hash, &r->handle, r->epoch));
 }
 
 static size_t count_each(const struct routes *routes)
 {
-    struct routes seen;
+    struct routes seen = {0};
     size_t count;
 
-    routes_init(&seen);
     routes_each(routes, count_one, &seen);
-    count = seen.table.count;
+    count = seen.count;
     routes_deinit(&seen);
     return count;
 }
 
 static void test_find(void **state)
 {
-    struct routes routes;
+    struct routes routes = {0};
 
     (void)state;
-    routes_init(&routes);
     assert_null(find(&routes, 1));
     for (uint32_t n = 0; n < 1000; n++) {
         assert_null(find(&routes, n));
@@ -85,39 +83,87 @@ static void test_find(void **state)
     routes_deinit(&routes);
 }
 
-// The pointer to the last one is only ever a short cut.
+static const struct route *last(const struct routes *routes)
+{
+    return &routes->entries[routes->last];
+}
+
+// The last one is only ever a short cut.
 static void test_last(void **state)
 {
-    struct routes routes;
-    const struct route *one, *two;
+    struct routes routes = {0};
 
     (void)state;
-    routes_init(&routes);
-    assert_null(routes.last);
+    assert_null(find(&routes, 0)); // the key of an entry that is free
     add(&routes, 1, 0);
-    one = routes.last;
+    assert_int_equal(last(&routes)->handle.slot, 1);
     add(&routes, 2, 0);
-    two = routes.last;
-    assert_ptr_not_equal(one, two);
-    assert_ptr_equal(find(&routes, 1), one);
-    assert_ptr_equal(routes.last, one);
+    assert_int_equal(last(&routes)->handle.slot, 2);
+    assert_non_null(find(&routes, 1));
+    assert_int_equal(last(&routes)->handle.slot, 1);
     assert_null(find(&routes, 3));
-    assert_ptr_equal(routes.last, one);
-    for (uint32_t n = 3; n < 500; n++) // the table grows, its values stay
-        add(&routes, n, 0);
-    assert_ptr_equal(find(&routes, 1), one);
-    assert_ptr_equal(find(&routes, 2), two);
-    routes_deinit(&routes);
-    assert_null(routes.last);
+    assert_int_equal(last(&routes)->handle.slot, 1);
+    routes_forget(&routes, find(&routes, 1));
     assert_null(find(&routes, 1));
+    assert_null(find(&routes, 0));
+    routes_forget(&routes, find(&routes, 2));
+    assert_null(find(&routes, 2));
+    routes_deinit(&routes);
+    assert_null(find(&routes, 1));
+}
+
+// Against a model: comings and goings around the sizes at which the table is full or grows.
+static void test_random(void **state)
+{
+    static const uint32_t sizes[] = {1, 2, 3, 4, 5, 8, 13, 40, 400};
+
+    (void)state;
+    srand(5);
+    for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
+        struct routes routes = {0};
+        bool there[400] = {false};
+        size_t count = 0;
+
+        for (int step = 0; step < 4000; step++) {
+            const uint32_t n = (uint32_t)rand() % sizes[s];
+            struct route *route = find(&routes, n);
+
+            assert_int_equal(route != NULL, there[n]);
+            if (route) {
+                assert_int_equal(route->epoch, n);
+                routes_forget(&routes, route);
+            } else {
+                assert_true(add(&routes, n, n));
+            }
+            there[n] = !route;
+            count += route ? (size_t)-1 : 1;
+            assert_int_equal(routes.count, count);
+        }
+        assert_int_equal(count_each(&routes), count);
+        routes_deinit(&routes);
+    }
+}
+
+// What the memory of an idle client is reckoned by.
+static void test_few_cost_little(void **state)
+{
+    struct routes routes = {0};
+
+    (void)state;
+    assert_int_equal(routes.capacity, 0);
+    for (uint32_t n = 0; n < 4; n++) {
+        add(&routes, n, 0);
+        assert_true(routes.capacity <= (n < 2 ? n + 1 : 4));
+    }
+    assert_int_equal(sizeof(struct route), 72);
+    routes_deinit(&routes);
 }
 
 static void test_bound(void **state)
 {
-    struct routes routes;
+    struct routes routes = {0};
 
     (void)state;
-    routes_init(&routes);
     for (uint32_t n = 0; n < ROUTES_MAX; n++)
         assert_true(add(&routes, n, 0));
     assert_false(add(&routes, ROUTES_MAX, 0));
@@ -129,9 +175,8 @@ static void test_bound(void **state)
 
 static struct routes *heap_routes(uint32_t from, uint32_t to, uint32_t epoch)
 {
-    struct routes *routes = memory_get(sizeof *routes);
+    struct routes *routes = memory_zeroed(sizeof *routes);
 
-    routes_init(routes);
     for (uint32_t n = from; n < to; n++)
         assert_true(add(routes, n, epoch));
     return routes;
@@ -153,9 +198,8 @@ static void test_merge(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct routes into;
+        struct routes into = {0};
 
-        routes_init(&into);
         for (uint32_t n = cases[i].from; n < cases[i].to; n++)
             add(&into, n, 1);
         routes_merge(&into, heap_routes(cases[i].other_from, cases[i].other_to, 2));
@@ -176,11 +220,10 @@ static bool is_even(const struct route *route, void *data)
 
 static void test_sweep_and_forget(void **state)
 {
-    struct routes routes;
+    struct routes routes = {0};
     size_t asked = 0;
 
     (void)state;
-    routes_init(&routes);
     for (uint32_t n = 0; n < ROUTES_MAX; n++)
         assert_true(add(&routes, n, 1));
     assert_false(add(&routes, ROUTES_MAX, 1));
@@ -205,6 +248,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_find),
         cmocka_unit_test(test_last),
+        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_few_cost_little),
         cmocka_unit_test(test_bound),
         cmocka_unit_test(test_merge),
         cmocka_unit_test(test_sweep_and_forget),
