@@ -4,8 +4,10 @@
 #include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 // The larger of the two control messages that tell which of our addresses was asked.
@@ -24,28 +26,16 @@ struct slot {
 };
 
 // requests[i] always belongs to slots[i]; answers[0 .. n) belong to answered[0 .. n), in the order
-// of arrival.
+// of arrival. requests[0 .. used) bear what the kernel wrote into them.
 struct stun_buffers {
+    int used;
     struct slot slots[STUN_BATCH_DATAGRAMS];
     struct mmsghdr requests[STUN_BATCH_DATAGRAMS];
     struct mmsghdr answers[STUN_BATCH_DATAGRAMS];
     const struct slot *answered[STUN_BATCH_DATAGRAMS];
 };
 
-static void set_state(struct stun_responder *responder, enum stun_responder_state to)
-{
-    static const unsigned legal[] = {
-        [STUN_RESPONDER_IDLE] = 1u << STUN_RESPONDER_RUNNING | 1u << STUN_RESPONDER_CLOSING,
-        [STUN_RESPONDER_RUNNING] = 1u << STUN_RESPONDER_PAUSED | 1u << STUN_RESPONDER_CLOSING,
-        [STUN_RESPONDER_PAUSED] = 1u << STUN_RESPONDER_RUNNING | 1u << STUN_RESPONDER_CLOSING,
-        [STUN_RESPONDER_CLOSING] = 1u << STUN_RESPONDER_CLOSED,
-        [STUN_RESPONDER_CLOSED] = 0,
-    };
-    assert(legal[responder->state] & 1u << to);
-    responder->state = to;
-}
-
-// Plain load and store: only the loop's thread writes.
+// Plain load and store: only the responder's thread writes.
 static void add(_Atomic int64_t *counter, int64_t n)
 {
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
@@ -65,25 +55,31 @@ static struct stun_buffers *buffers_new(void)
         struct slot *slot = &buffers->slots[i];
         struct msghdr *request = &buffers->requests[i].msg_hdr;
 
+        slot->answer_io.iov_base = slot->answer;
         slot->datagram_io = (struct iovec){slot->datagram, sizeof slot->datagram};
         request->msg_name = &slot->source;
         request->msg_control = slot->control;
         request->msg_iov = &slot->datagram_io;
         request->msg_iovlen = 1;
     }
+    if (buffers)
+        buffers->used = STUN_BATCH_DATAGRAMS;
     return buffers;
 }
 
-// Datagrams received, or a negative errno.
+// Waits for datagrams and takes what is there. Their number, or a negative errno.
 static int receive_batch(struct stun_responder *responder)
 {
-    struct mmsghdr *requests = responder->buffers->requests;
+    struct stun_buffers *buffers = responder->buffers;
 
-    for (int i = 0; i < STUN_BATCH_DATAGRAMS; i++) {
-        requests[i].msg_hdr.msg_namelen = sizeof(struct sockaddr_storage);
-        requests[i].msg_hdr.msg_controllen = CONTROL_BYTES;
+    for (int i = 0; i < buffers->used; i++) {
+        buffers->requests[i].msg_hdr.msg_namelen = sizeof(struct sockaddr_storage);
+        buffers->requests[i].msg_hdr.msg_controllen = CONTROL_BYTES;
     }
-    const int n = recvmmsg(responder->fd, requests, STUN_BATCH_DATAGRAMS, MSG_DONTWAIT, NULL);
+    const int n =
+        recvmmsg(responder->fd, buffers->requests, STUN_BATCH_DATAGRAMS, MSG_WAITFORONE, NULL);
+
+    buffers->used = n < 0 ? 0 : n;
     return n < 0 ? -errno : n;
 }
 
@@ -128,7 +124,6 @@ static int build_answers(struct stun_responder *responder, int received)
             continue;
         }
         add(slot->from.ipv6 ? &counters->ipv6 : &counters->ipv4, 1);
-        slot->answer_io.iov_base = slot->answer;
         slot->answer_io.iov_len = stun_put_answer(slot->answer, &slot->request, &slot->from);
 
         struct msghdr *answer = &buffers->answers[answers].msg_hdr;
@@ -152,8 +147,8 @@ static void count_answer(struct stun_responder *responder, const struct slot *sl
     add(&counters->success, 1);
     if (!stun_address_private(&slot->from))
         return;
-    if (get(&counters->private_sources) == 0)
-        responder->private_source = slot->from;
+    if (get(&counters->private_sources) == 0 && responder->on_private_source)
+        responder->on_private_source(responder, &slot->from);
     add(&counters->private_sources, 1);
 }
 
@@ -181,63 +176,41 @@ static void send_answers(struct stun_responder *responder, int answers)
     }
 }
 
-// May close the responder.
-static void tell_private_source(struct stun_responder *responder)
+// A receive that fails has taken the error (a late ICMP message, say) off the socket. Where that
+// does not help, the thread must not spin.
+static void *serve(void *data)
 {
-    if (responder->private_told || get(&responder->counters.private_sources) == 0)
-        return;
-    responder->private_told = true;
-    if (responder->on_private_source)
-        responder->on_private_source(responder, &responder->private_source);
-}
-
-static void on_readable(uv_poll_t *poll, int status, int events);
-
-static void on_pause_over(uv_timer_t *timer)
-{
-    struct stun_responder *responder = timer->data;
-
-    set_state(responder, STUN_RESPONDER_RUNNING);
-    uv_poll_start(&responder->poll, UV_READABLE, on_readable);
-}
-
-static void pause_reading(struct stun_responder *responder)
-{
-    set_state(responder, STUN_RESPONDER_PAUSED);
-    uv_poll_stop(&responder->poll);
-    uv_timer_start(&responder->pause, on_pause_over, STUN_PAUSE_MS, 0);
-}
-
-// An error that waits on the socket (a late ICMP message, say) makes libuv stop the poll and call
-// with a status; receiving takes the error off the socket. Errors that receiving does not take off
-// would keep the loop busy, so they end in a pause.
-static void on_readable(uv_poll_t *poll, int status, int events)
-{
-    struct stun_responder *responder = poll->data;
+    const struct timespec pause = {.tv_nsec = STUN_PAUSE_MS * 1000000L};
+    struct stun_responder *responder = data;
     int failures = 0;
 
-    (void)events;
-    for (int i = 0; i < STUN_BATCHES_PER_TURN; i++) {
+    for (;;) {
         const int received = receive_batch(responder);
 
-        if (received == -EAGAIN || received == -EWOULDBLOCK)
-            break;
-        if (received < 0) {
-            add(&responder->counters.read_error, 1);
-            failures++;
+        if (atomic_load(&responder->stopping))
+            return NULL;
+        if (received >= 0) {
+            failures = 0;
+            send_answers(responder, build_answers(responder, received));
             continue;
         }
-        send_answers(responder, build_answers(responder, received));
-        tell_private_source(responder);
-        if (responder->state != STUN_RESPONDER_RUNNING)
-            return;
-        if (received < STUN_BATCH_DATAGRAMS)
-            break;
+        add(&responder->counters.read_error, 1);
+        if (++failures % STUN_FAILURES_MAX == 0)
+            nanosleep(&pause, NULL);
     }
-    if (failures == STUN_BATCHES_PER_TURN || (status < 0 && failures == 0))
-        pause_reading(responder);
-    else if (status < 0)
-        uv_poll_start(poll, UV_READABLE, on_readable);
+}
+
+// Signals stay with the threads that there were. 0, or a negative errno.
+static int start_thread(struct stun_responder *responder)
+{
+    sigset_t all, before;
+    int err;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    err = pthread_create(&responder->thread, NULL, serve, responder);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return -err;
 }
 
 static socklen_t address_len(const struct sockaddr *address)
@@ -256,7 +229,7 @@ static bool set_option(int fd, int level, int name, int value)
 static int open_socket(const struct sockaddr *address)
 {
     const bool ipv6 = address->sa_family == AF_INET6;
-    const int fd = socket(address->sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    const int fd = socket(address->sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     bool ok;
 
     if (fd < 0)
@@ -295,40 +268,37 @@ static int open_socket_or_ipv4(const struct sockaddr *address)
     return open_socket((const struct sockaddr *)&any);
 }
 
-void stun_responder_init(struct stun_responder *responder, uv_loop_t *loop, enum stun_mode mode)
+static void release(struct stun_responder *responder)
 {
-    *responder = (struct stun_responder){.mode = mode, .fd = -1, .open_handles = 1};
-    uv_timer_init(loop, &responder->pause);
-    responder->pause.data = responder;
+    close(responder->fd);
+    responder->fd = -1;
+    free(responder->buffers);
+    responder->buffers = NULL;
+}
+
+void stun_responder_init(struct stun_responder *responder, enum stun_mode mode)
+{
+    *responder = (struct stun_responder){.mode = mode, .fd = -1};
 }
 
 int stun_responder_start(struct stun_responder *responder, const struct sockaddr *address)
 {
-    assert(responder->state == STUN_RESPONDER_IDLE);
+    int err;
+
+    assert(responder->fd < 0);
     if (address->sa_family != AF_INET && address->sa_family != AF_INET6)
-        return UV_EAFNOSUPPORT;
-
-    struct stun_buffers *buffers = buffers_new();
-    const int fd = open_socket_or_ipv4(address);
-    int err = buffers ? 0 : UV_ENOMEM;
-
-    if (fd < 0)
-        err = fd;
-    if (err == 0)
-        err = uv_poll_init(responder->pause.loop, &responder->poll, fd);
-    if (err != 0) {
-        if (fd >= 0)
-            close(fd);
-        free(buffers);
+        return -EAFNOSUPPORT;
+    responder->fd = open_socket_or_ipv4(address);
+    if (responder->fd < 0) {
+        err = responder->fd;
+        responder->fd = -1;
         return err;
     }
-    responder->poll.data = responder;
-    responder->fd = fd;
-    responder->buffers = buffers;
-    responder->open_handles++;
-    set_state(responder, STUN_RESPONDER_RUNNING);
-    uv_poll_start(&responder->poll, UV_READABLE, on_readable);
-    return 0;
+    responder->buffers = buffers_new();
+    err = responder->buffers ? start_thread(responder) : -ENOMEM;
+    if (err != 0)
+        release(responder);
+    return err;
 }
 
 int stun_responder_address(const struct stun_responder *responder, struct sockaddr_storage *out)
@@ -354,29 +324,13 @@ void stun_responder_counts(const struct stun_responder *responder, struct stun_c
     };
 }
 
-static void on_handle_closed(uv_handle_t *handle)
+void stun_responder_stop(struct stun_responder *responder)
 {
-    struct stun_responder *responder = handle->data;
-
-    if (--responder->open_handles > 0)
-        return;
-    free(responder->buffers);
-    responder->buffers = NULL;
-    set_state(responder, STUN_RESPONDER_CLOSED);
-    if (responder->on_closed)
-        responder->on_closed(responder);
-}
-
-void stun_responder_close(struct stun_responder *responder, stun_closed_cb on_closed)
-{
-    if (responder->state == STUN_RESPONDER_CLOSING || responder->state == STUN_RESPONDER_CLOSED)
-        return;
-    set_state(responder, STUN_RESPONDER_CLOSING);
-    responder->on_closed = on_closed;
-    uv_close((uv_handle_t *)&responder->pause, on_handle_closed);
     if (responder->fd < 0)
         return;
-    uv_close((uv_handle_t *)&responder->poll, on_handle_closed);
-    close(responder->fd);
-    responder->fd = -1;
+    atomic_store(&responder->stopping, true);
+    shutdown(responder->fd, SHUT_RD); // fails, as there is no connection, and wakes the thread
+    pthread_join(responder->thread, NULL);
+    atomic_store(&responder->stopping, false);
+    release(responder);
 }

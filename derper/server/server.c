@@ -144,8 +144,7 @@ static bool start_stun(struct server *server)
     char text[INET6_ADDRSTRLEN + 8];
     int err;
 
-    stun_responder_init(&server->stun, &server->loop,
-                        options->stun_any ? STUN_ANY : STUN_TAILSCALE);
+    stun_responder_init(&server->stun, options->stun_any ? STUN_ANY : STUN_TAILSCALE);
     server->stun.on_private_source = on_private_stun_source;
     if (options->stun_port < 0)
         return true;
@@ -245,7 +244,7 @@ static void stop(struct server *server)
     // A second signal ends the process as it would any other.
     uv_signal_stop(&server->terminate);
     uv_signal_stop(&server->interrupt);
-    stun_responder_close(&server->stun, NULL);
+    stun_responder_stop(&server->stun);
     relay_stop(&server->relay);
     uv_close((uv_handle_t *)&server->terminate, NULL);
     uv_close((uv_handle_t *)&server->interrupt, NULL);

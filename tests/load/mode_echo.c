@@ -40,9 +40,9 @@ static bool open_socket(struct echo *echo, const struct sockaddr_in *address)
            bind(echo->fd, (const struct sockaddr *)address, sizeof *address) == 0;
 }
 
-static int receive(struct echo *echo)
+static void set_messages(struct echo *echo, int count)
 {
-    for (int i = 0; i < BATCH_DATAGRAMS; i++) {
+    for (int i = 0; i < count; i++) {
         echo->vectors[i] = (struct iovec){echo->datagrams[i], DATAGRAM_MAX_BYTES};
         echo->messages[i].msg_hdr = (struct msghdr){
             .msg_name = &echo->sources[i],
@@ -53,7 +53,6 @@ static int receive(struct echo *echo)
             .msg_controllen = echo->pktinfo ? sizeof echo->controls[i] : 0,
         };
     }
-    return recvmmsg(echo->fd, echo->messages, BATCH_DATAGRAMS, MSG_WAITFORONE, NULL);
 }
 
 void mode_echo(const struct options *options, struct report *report)
@@ -65,12 +64,15 @@ void mode_echo(const struct options *options, struct report *report)
         report_invalid(report, "the address to listen on cannot be had");
         return;
     }
+    set_messages(&echo, BATCH_DATAGRAMS);
     for (;;) {
-        const int received = receive(&echo);
+        const int received =
+            recvmmsg(echo.fd, echo.messages, BATCH_DATAGRAMS, MSG_WAITFORONE, NULL);
 
         for (int i = 0; i < received; i++)
             echo.vectors[i].iov_len = STUN_ECHO_BYTES;
         for (int done = 0, sent; done<received; done += sent> 0 ? sent : 1)
             sent = sendmmsg(echo.fd, echo.messages + done, (unsigned int)(received - done), 0);
+        set_messages(&echo, received);
     }
 }

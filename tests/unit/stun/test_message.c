@@ -344,6 +344,29 @@ static void test_every_flipped_bit_is_refused(void **state)
     assert_true(parse(r.bytes, r.len, STUN_TAILSCALE, &out));
 }
 
+static void test_fingerprint_covers_any_bytes_of_any_length(void **state)
+{
+    static uint8_t value[600];
+    struct stun_request out;
+    uint32_t random = 1;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof value; i++) {
+        random = random * 1103515245 + 12345;
+        value[i] = (uint8_t)(random >> 16);
+    }
+    for (size_t len = 0; len <= sizeof value; len++) {
+        struct request r;
+
+        request_begin(&r, (uint8_t)len);
+        request_add(&r, 0xc001, value, len, (4 - len % 4) % 4);
+        request_seal(&r);
+        assert_true(parse(r.bytes, r.len, STUN_ANY, &out));
+        r.bytes[r.len - 1] ^= 1;
+        assert_false(parse(r.bytes, r.len, STUN_ANY, &out));
+    }
+}
+
 static void test_rfc5769_requests(void **state)
 {
     struct stun_request out;
@@ -491,6 +514,7 @@ int main(void)
         cmocka_unit_test(test_requests),
         cmocka_unit_test(test_every_truncation_is_refused),
         cmocka_unit_test(test_every_flipped_bit_is_refused),
+        cmocka_unit_test(test_fingerprint_covers_any_bytes_of_any_length),
         cmocka_unit_test(test_rfc5769_requests),
         cmocka_unit_test(test_successes),
         cmocka_unit_test(test_refusals),
