@@ -40,8 +40,8 @@ static bool end(struct conn *conn, const char *why)
     return false;
 }
 
-int conn_open(struct conn *conn, struct conn_target *target, int epoll_fd,
-              const struct conn_handlers *handlers)
+int conn_open_as(struct conn *conn, const struct key_pair *keys, struct conn_target *target,
+                 int epoll_fd, const struct conn_handlers *handlers)
 {
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT, .data.ptr = conn};
     const int on = 1;
@@ -52,12 +52,12 @@ int conn_open(struct conn *conn, struct conn_target *target, int epoll_fd,
                           .handlers = handlers,
                           .tls = target->context != NULL,
                           .wants_write = true,
+                          .keys = *keys,
                           .data = conn->data};
     conn->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (conn->fd < 0)
         return -1;
     setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    key_pair_generate(&conn->keys);
     if ((connect(conn->fd, (const struct sockaddr *)&target->address, sizeof target->address) < 0 &&
          errno != EINPROGRESS) ||
         epoll_ctl(epoll_fd, EPOLL_CTL_ADD, conn->fd, &event) < 0) {
@@ -65,6 +65,18 @@ int conn_open(struct conn *conn, struct conn_target *target, int epoll_fd,
         return -1;
     }
     return 0;
+}
+
+int conn_open(struct conn *conn, struct conn_target *target, int epoll_fd,
+              const struct conn_handlers *handlers)
+{
+    struct key_pair keys;
+    int result;
+
+    key_pair_generate(&keys);
+    result = conn_open_as(conn, &keys, target, epoll_fd, handlers);
+    key_pair_wipe(&keys);
+    return result;
 }
 
 void conn_want_write(struct conn *conn, bool wanted)

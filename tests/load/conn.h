@@ -75,6 +75,10 @@ struct conn {
 int conn_open(struct conn *conn, struct conn_target *target, int epoll_fd,
               const struct conn_handlers *handlers);
 
+// The same under a key that the caller chose.
+int conn_open_as(struct conn *conn, const struct key_pair *keys, struct conn_target *target,
+                 int epoll_fd, const struct conn_handlers *handlers);
+
 // Idempotent. Says close_notify when READY.
 void conn_close(struct conn *conn);
 

@@ -5,11 +5,9 @@
 #include "modes.h"
 
 #include "base/clock.h"
-#include "fleet.h"
-#include "payload.h"
+#include "neighbours.h"
 
 #include <signal.h>
-#include <string.h>
 
 #define LOGIN_DEADLINE_MS 120000
 #define EXCHANGE_DEADLINE_MS 60000
@@ -34,31 +32,17 @@ static void on_signal(int number)
 static void on_frame(struct conn *conn, const struct frame_header *header, const uint8_t *frame)
 {
     struct idle *idle = conn->data;
-    struct payload payload;
+    const size_t i = (size_t)(conn - idle->fleet.conns);
 
     if (header->type != FRAME_RECV_PACKET)
         return;
-    if (header->payload_bytes == KEY_BYTES + idle->payload_bytes &&
-        payload_check(frame + KEY_BYTES, idle->payload_bytes, &payload) &&
-        &idle->fleet.conns[payload.flow ^ 1] == conn)
+    if (neighbours_check(header, frame, i, idle->payload_bytes))
         idle->received++;
     else
         idle->wrong++;
 }
 
 static const struct conn_handlers handlers = {fleet_on_ready, on_frame, fleet_on_end};
-
-static void send_to_neighbour(struct idle *idle, size_t i)
-{
-    static uint8_t frame[FRAME_HEADER_BYTES + KEY_BYTES + PAYLOAD_MAX_BYTES];
-    const size_t payload = KEY_BYTES + idle->payload_bytes;
-    const struct payload content = {.flow = (uint32_t)i};
-
-    frame_put_header(frame, FRAME_SEND_PACKET, (uint32_t)payload);
-    memcpy(frame + FRAME_HEADER_BYTES, idle->fleet.conns[i ^ 1].keys.public.bytes, KEY_BYTES);
-    payload_put(frame + FRAME_HEADER_BYTES + KEY_BYTES, idle->payload_bytes, &content);
-    conn_send(&idle->fleet.conns[i], frame, FRAME_HEADER_BYTES + payload);
-}
 
 static void exchange(struct idle *idle)
 {
@@ -67,7 +51,7 @@ static void exchange(struct idle *idle)
 
     while (idle->received < idle->fleet.count && !idle->fleet.failure) {
         for (int i = 0; i < SENDS_PER_TURN && sent < idle->fleet.count; i++)
-            send_to_neighbour(idle, sent++);
+            neighbours_send(&idle->fleet, sent++, idle->payload_bytes);
         conn_poll(idle->fleet.epoll_fd, sent < idle->fleet.count ? 0 : POLL_MS);
         if (clock_ms() > deadline)
             idle->fleet.failure = "the packets did not all arrive in time";
@@ -82,18 +66,33 @@ static void hold(struct idle *idle, double seconds)
         conn_poll(idle->fleet.epoll_fd, POLL_MS);
 }
 
-static void report_memory(struct report *report, const char *name, uint64_t before, uint64_t after,
+static void report_growth(struct report *report, const char *name, uint64_t before, uint64_t after,
                           uint64_t clients)
 {
     report_real(report, name, ((double)after - (double)before) / (double)clients);
 }
 
+static void report_kernel(struct report *report, const struct process_kernel *before,
+                          uint64_t clients)
+{
+    struct process_kernel after;
+
+    process_kernel_read(&after);
+    report_growth(report, "slab_per_client_both_ends", before->slab_bytes, after.slab_bytes,
+                  clients);
+    report_growth(report, "slab_unreclaimable_per_client_both_ends",
+                  before->slab_unreclaimable_bytes, after.slab_unreclaimable_bytes, clients);
+    report_growth(report, "socket_memory_per_client_both_ends", before->tcp_buffer_bytes,
+                  after.tcp_buffer_bytes, clients);
+}
+
 static void measure(struct idle *idle, const struct options *options, struct report *report)
 {
-    const uint64_t clients = options->clients & ~1ULL;
-    const uint64_t rss = process_rss(options->pid), slab = process_kernel_slab();
+    const uint64_t clients = options->clients & ~1ULL, rss = process_rss(options->pid);
+    struct process_kernel kernel;
     uint64_t rss_after;
 
+    process_kernel_read(&kernel);
     report_begin(report);
     if (!fleet_open(&idle->fleet, (struct conn_target *)&options->target, clients, options->at_once,
                     &handlers, clock_ms() + LOGIN_DEADLINE_MS))
@@ -104,13 +103,13 @@ static void measure(struct idle *idle, const struct options *options, struct rep
         fprintf(stderr, "ready\n");
     hold(idle, options->hold_s);
     report_end(report);
-    report_count(report, "rss_before_bytes", rss);
-    report_count(report, "rss_traffic_bytes", rss_after);
     if (options->pid) {
-        report_memory(report, "rss_per_client_traffic", rss, rss_after, clients);
-        report_memory(report, "rss_per_client", rss, process_rss(options->pid), clients);
+        report_count(report, "rss_before_bytes", rss);
+        report_count(report, "rss_traffic_bytes", rss_after);
+        report_growth(report, "rss_per_client_traffic", rss, rss_after, clients);
+        report_growth(report, "rss_per_client", rss, process_rss(options->pid), clients);
     }
-    report_memory(report, "slab_per_client_both_ends", slab, process_kernel_slab(), clients);
+    report_kernel(report, &kernel, clients);
 }
 
 void mode_idle(const struct options *options, struct report *report)

@@ -10,6 +10,7 @@
 void mode_relay(const struct options *options, struct report *report);
 void mode_idle(const struct options *options, struct report *report);
 void mode_login(const struct options *options, struct report *report);
+void mode_storm(const struct options *options, struct report *report);
 void mode_stun(const struct options *options, struct report *report);
 // Does not return once it listens.
 void mode_echo(const struct options *options, struct report *report);

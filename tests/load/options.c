@@ -12,7 +12,7 @@
 
 static const char *const mode_names[] = {
     [MODE_RELAY] = "relay", [MODE_IDLE] = "idle", [MODE_LOGIN] = "login",
-    [MODE_STUN] = "stun",   [MODE_ECHO] = "echo",
+    [MODE_STORM] = "storm", [MODE_STUN] = "stun", [MODE_ECHO] = "echo",
 };
 #define MODES (sizeof mode_names / sizeof mode_names[0])
 
@@ -35,7 +35,7 @@ static const struct {
     {"--logins", KIND_COUNT, offsetof(struct options, logins), 1, 1000000},
     {"--requests", KIND_COUNT, offsetof(struct options, requests), 1, 100000000},
     {"--window", KIND_COUNT, offsetof(struct options, window), 1, 64},
-    {"--at-once", KIND_COUNT, offsetof(struct options, at_once), 1, 1024},
+    {"--at-once", KIND_COUNT, offsetof(struct options, at_once), 1, 19000},
     {"--seconds", KIND_REAL, offsetof(struct options, seconds), 0.1, 600},
     {"--warmup", KIND_REAL, offsetof(struct options, warmup_s), 0, 60},
     {"--hold", KIND_REAL, offsetof(struct options, hold_s), 0, 3600},
@@ -54,6 +54,7 @@ void options_usage(FILE *out)
           "  relay   pairs of clients, one sends, the other checks what arrives\n"
           "  idle    clients that send and receive once and then stay\n"
           "  login   TLS and DERP logins, one after another on several connections\n"
+          "  storm   clients that lose their relay, and come back when it listens again\n"
           "  stun    STUN binding requests; the target is the UDP port\n"
           "  echo    a bare UDP echo on the target's address, until it is killed: what to measure\n"
           "          a STUN server against\n"
@@ -78,6 +79,9 @@ void options_usage(FILE *out)
           "idle:   --clients N --payload BYTES (2000, 1200)\n"
           "        --hold S    end by itself after S seconds (5), or sooner at SIGTERM or SIGINT\n"
           "login:  --logins N  in total (2000)\n"
+          "storm:  --clients N --payload BYTES (2000, 1200) and no --pid: prints \"ready\" on\n"
+          "        standard error when the relay may be killed and started again, on the same\n"
+          "        port with the same key. All come back at once, unless --at-once is given.\n"
           "stun:   --requests N (200000) --window N in flight on each of 4 sockets (16)\n"
           "        --rate N    requests a second; 0: as the answers come (0)\n"
           "        --echo      the target is an echo, not a STUN server\n"
@@ -103,7 +107,7 @@ static bool parse_mode(struct options *options, const char *word)
             options->mode = (enum mode)i;
             return true;
         }
-    return complain("no such mode: relay, idle, login, stun or echo", word);
+    return complain("no such mode: relay, idle, login, storm, stun or echo", word);
 }
 
 static bool parse_target(struct options *options, const char *text)
@@ -229,7 +233,6 @@ bool options_parse(struct options *options, int argc, char **argv)
                                 .logins = 2000,
                                 .requests = 200000,
                                 .window = 16,
-                                .at_once = 32,
                                 .seconds = 5,
                                 .warmup_s = 1,
                                 .hold_s = 5,
@@ -251,5 +254,7 @@ bool options_parse(struct options *options, int argc, char **argv)
         return complain("is needed", "--target");
     if (options->rate == UINT64_MAX)
         options->rate = options->mode == MODE_STUN ? 0 : 20000;
+    if (options->at_once == 0)
+        options->at_once = options->mode == MODE_STORM ? options->clients : 32;
     return true;
 }

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <sys/types.h>
 
-enum mode { MODE_RELAY, MODE_IDLE, MODE_LOGIN, MODE_STUN, MODE_ECHO };
+enum mode { MODE_RELAY, MODE_IDLE, MODE_LOGIN, MODE_STORM, MODE_STUN, MODE_ECHO };
 
 struct options {
     enum mode mode;

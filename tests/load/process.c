@@ -145,7 +145,27 @@ uint64_t process_rss(pid_t pid)
     return bytes ? bytes : rss_by_statm(pid);
 }
 
-uint64_t process_kernel_slab(void)
+// A line "TCP: inuse 4 orphan 0 tw 0 alloc 6 mem 1": the last number, in pages.
+static uint64_t read_tcp_pages(void)
 {
-    return read_kilobytes("/proc/meminfo", "Slab:");
+    char line[256];
+    uint64_t pages = 0;
+    FILE *file = fopen("/proc/net/sockstat", "re");
+
+    if (!file)
+        return 0;
+    while (fgets(line, sizeof line, file))
+        if (sscanf(line, "TCP: inuse %*u orphan %*u tw %*u alloc %*u mem %" SCNu64, &pages) == 1)
+            break;
+    fclose(file);
+    return pages;
+}
+
+void process_kernel_read(struct process_kernel *out)
+{
+    *out = (struct process_kernel){
+        .slab_bytes = read_kilobytes("/proc/meminfo", "Slab:"),
+        .slab_unreclaimable_bytes = read_kilobytes("/proc/meminfo", "SUnreclaim:"),
+        .tcp_buffer_bytes = read_tcp_pages() * (uint64_t)sysconf(_SC_PAGESIZE),
+    };
 }

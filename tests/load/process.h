@@ -35,7 +35,13 @@ void process_cpu_between(const struct process_cpu *before, const struct process_
 // Resident bytes by smaps_rollup, else by statm. 0 when neither can be read.
 uint64_t process_rss(pid_t pid);
 
-// The whole machine's kernel slab, which holds sockets of both ends. 0 when it cannot be read.
-uint64_t process_kernel_slab(void);
+// What the kernel has taken for the whole machine, and so for both ends of each connection.
+struct process_kernel {
+    uint64_t slab_bytes, slab_unreclaimable_bytes; // /proc/meminfo
+    uint64_t tcp_buffer_bytes;                     // /proc/net/sockstat, in whole pages
+};
+
+// What cannot be read is 0.
+void process_kernel_read(struct process_kernel *out);
 
 #endif

@@ -8,8 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define WORK_MS 100
@@ -77,7 +79,44 @@ static void test_memory(void **state)
 {
     (void)state;
     assert_true(process_rss(getpid()) > 100000);
-    assert_true(process_kernel_slab() > 100000);
+}
+
+static void test_kernel(void **state)
+{
+    struct process_kernel kernel;
+
+    (void)state;
+    process_kernel_read(&kernel);
+    assert_true(kernel.slab_unreclaimable_bytes > 100000);
+    assert_true(kernel.slab_bytes > kernel.slab_unreclaimable_bytes);
+}
+
+// The kernel counts only beyond a reserve of each CPU, so much must wait, which nobody reads.
+static void test_tcp_buffers(void **state)
+{
+    static const char data[65536];
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t len = sizeof address;
+    struct process_kernel kernel;
+    const int listener = socket(AF_INET, SOCK_STREAM, 0);
+    int from[16];
+
+    (void)state;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, len), 0);
+    assert_int_equal(listen(listener, 16), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &len), 0);
+    for (int i = 0; i < 16; i++) {
+        from[i] = socket(AF_INET, SOCK_STREAM, 0);
+        assert_int_equal(connect(from[i], (struct sockaddr *)&address, len), 0);
+        while (send(from[i], data, sizeof data, MSG_DONTWAIT) > 0)
+            ;
+    }
+    process_kernel_read(&kernel);
+    for (int i = 0; i < 16; i++)
+        close(from[i]);
+    close(listener);
+    assert_true(kernel.tcp_buffer_bytes > 0);
 }
 
 int main(void)
@@ -87,6 +126,8 @@ int main(void)
         cmocka_unit_test(test_ended_threads_fall_back_to_ticks),
         cmocka_unit_test(test_absent_process),
         cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_kernel),
+        cmocka_unit_test(test_tcp_buffers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
