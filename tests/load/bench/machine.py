@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import time
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -23,10 +24,6 @@ def describe():
             f"Linux {platform.release()}")
 
 
-def load_average():
-    return os.getloadavg()[0]
-
-
 def core_busy_s(core):
     """CPU seconds that programs, interrupts (which a program's own CPU time holds too) and other guests of the host
     took on a core."""
@@ -40,3 +37,17 @@ def core_busy_s(core):
 def process_cpu_s(pid):
     fields = read(f"/proc/{pid}/stat").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS if len(fields) > 12 else 0.0
+
+
+def threads_cpu_s(pid):
+    """Of the threads that a process has now."""
+    return sum(int(read(f"/proc/{pid}/task/{thread}/schedstat").split()[0]) for thread in
+               os.listdir(f"/proc/{pid}/task")) / 1e9
+
+
+def busy_share(seconds):
+    """How much of all cores' time something ran, in the next seconds."""
+    cores = os.sched_getaffinity(0)
+    before, start = sum(map(core_busy_s, cores)), time.monotonic()
+    time.sleep(seconds)
+    return (sum(map(core_busy_s, cores)) - before) / (time.monotonic() - start) / len(cores)

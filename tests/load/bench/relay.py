@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""One relay, pinned to a core: started for one run, stopped after it."""
+"""One relay: started for one run, stopped after it; or killed in the middle of a run, and started again."""
 import os
 import random
 import socket
 import subprocess
 import time
+from dataclasses import dataclass
+from typing import List
 
 START_PATIENCE_S = 15
 STOP_PATIENCE_S = 15
@@ -27,45 +29,83 @@ class RelayFailed(Exception):
     pass
 
 
-class Relay:
-    """`kind` is "ours" or "theirs". Key and certificate stay in `folder` from run to run."""
+@dataclass
+class Program:
+    """`flags` is whose command line it has: ours; go, which is that of Tailscale's derper; or echo, which takes
+    nothing but IP:PORT and answers datagrams."""
 
-    def __init__(self, kind, binary, folder, core):
-        self.kind = kind
+    name: str
+    command: List[str]
+    flags: str = "go"
+    plain: bool = False  # no TLS
+
+    def arguments(self, folder, port, stun_port, one_core):
+        if self.flags == "echo":
+            return [f"127.0.0.1:{stun_port}"]
+        arguments = ["-a", f"127.0.0.1:{port}", "--hostname", "127.0.0.1"]
+        arguments += ["--tls=off"] if self.plain else ["--certmode", "manual", "--certdir", folder]
+        arguments += ["-c", os.path.join(folder, "derper.key"), "--http-port", "-1", "--stun-port", str(stun_port)]
+        return arguments + (["--workers", "1"] if self.flags == "ours" and one_core else [])
+
+    def variables(self, one_core):
+        return {"GOMAXPROCS": "1"} if self.flags == "go" and one_core else {}
+
+
+class Relay:
+    """Pinned to `core` and told to use one, or, with None, left to itself. Key and certificate stay in `folder` from
+    run to run."""
+
+    def __init__(self, program, folder, core):
+        self.program = program
         self.folder = folder
-        self.core = core
         self.port, self.stun_port = free_port(), free_port()
         os.makedirs(folder, exist_ok=True)
-        self.command = ["taskset", "-c", str(core), binary, "-a", f"127.0.0.1:{self.port}", "--hostname", "127.0.0.1",
-                        "--certmode", "manual", "--certdir", folder, "-c", os.path.join(folder, "derper.key"),
-                        "--http-port", "-1", "--stun-port", str(self.stun_port)]
-        self.env = {k: v for k, v in os.environ.items() if not k.startswith(("TS_", "DERP"))}
-        if kind == "ours":
-            self.command += ["--workers", "1"]
-        else:
-            self.env["GOMAXPROCS"] = "1"
+        pinned = core is not None
+        self.command = [*(["taskset", "-c", str(core)] if pinned else []), *program.command,
+                        *program.arguments(folder, self.port, self.stun_port, pinned)]
+        self.variables = program.variables(pinned)
         self.process = None
 
     def shown(self):
         """The command as a person would type it."""
-        return ("GOMAXPROCS=1 " if self.kind == "theirs" else "") + " ".join(self.command)
+        return " ".join([*(f"{name}={value}" for name, value in self.variables.items()), *self.command])
+
+    def spawn(self):
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("TS_", "DERP")) and k != "GOMAXPROCS"}
+        with open(os.path.join(self.folder, "log"), "ab") as file:
+            self.process = subprocess.Popen(self.command, env=dict(env, **self.variables), stdin=subprocess.DEVNULL,
+                                            stdout=file, stderr=file)
+
+    def listens(self):
+        if self.program.flags == "echo":
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                probe.connect(("127.0.0.1", self.stun_port))
+                probe.settimeout(0.1)
+                probe.send(b"?")
+                return probe.recv(16) == b"?"
+        socket.create_connection(("127.0.0.1", self.port), 1).close()
+        return True
 
     def __enter__(self):
-        log = os.path.join(self.folder, "log")
-        with open(log, "ab") as file:
-            self.process = subprocess.Popen(self.command, env=self.env, stdin=subprocess.DEVNULL, stdout=file,
-                                            stderr=file)
+        self.spawn()
         end = time.monotonic() + START_PATIENCE_S
+        log = os.path.join(self.folder, "log")
         while time.monotonic() < end:
             if self.process.poll() is not None:
                 raise RelayFailed(f"{self.shown()} ended with {self.process.returncode}: see {log}")
             try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return self
+                if self.listens():
+                    return self
             except OSError:
                 time.sleep(0.02)
         self.__exit__()
         raise RelayFailed(f"{self.shown()} does not listen: see {log}")
+
+    def restart(self):
+        """As after a crash. Does not wait until it listens."""
+        self.process.kill()
+        self.process.wait()
+        self.spawn()
 
     def __exit__(self, *_):
         self.process.terminate()

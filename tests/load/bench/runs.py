@@ -14,73 +14,85 @@ DISTURBED_SHARE = 0.10
 LOSS_MAX = 0.001
 SUSTAINED_SHARE = 0.99
 SWEEP_STEPS = 4  # halvings between the last rate that held and the first that did not
-SWEEP_S = ["--seconds", "1.5", "--warmup", "0.5"]
+SWEEP_S = ["--seconds", "1.2", "--warmup", "0.4"]
 # Reasons that lie in the machine, not in the relay: such a run may be made again.
 LATE = "late generator"
 DISTURBED = "other programs took"
 
 
-class Bench:
-    """Binaries, cores and folders of one comparison. Keeps every line that the generator printed."""
+def failed(reason):
+    return {"valid": False, "invalid": [reason]}
 
-    def __init__(self, binaries, generator, folder, relay_core, generator_core, retries, out):
-        self.binaries = binaries
+
+class Bench:
+    """Programs, cores and folders of one comparison. `keep` gets every result, as a dictionary."""
+
+    def __init__(self, programs, generator, folder, relay_core, generator_core, retries, keep):
+        self.programs = programs
         self.generator = generator
         self.folder = folder
         self.relay_core = relay_core
         self.generator_core = generator_core
         self.retries = retries
-        self.out = out
-        self.commands = []
+        self.keep = keep
+        self.commands = {}  # what was run -> the first such command
 
-    def run(self, kind, cell, arguments):
+    def relay(self, program, pinned=True):
+        relay = Relay(self.programs[program], f"{self.folder}/{program}", self.relay_core if pinned else None)
+        self.commands.setdefault((program, pinned), relay.shown())
+        return relay
+
+    def run(self, program, cell, arguments):
         """The first of a few runs that the machine did not spoil, or the last one."""
         for _ in range(self.retries + 1):
-            result = self.run_once(kind, cell, arguments)
+            try:
+                with self.relay(program, cell.pinned) as relay:
+                    result = self.generate(relay, cell, arguments)
+            except RelayFailed as error:
+                result = failed(str(error))
+            self.keep({"attempt": dict(result, program=program, cell=cell.name)})
             if not spoilt(result):
                 break
         return result
 
-    def run_once(self, kind, cell, arguments):
-        """A dictionary as the generator printed it, or one that says why there is none."""
-        try:
-            with Relay(kind, self.binaries[kind], f"{self.folder}/{kind}", self.relay_core) as relay:
-                result = self.generate(relay, cell, arguments)
-        except RelayFailed as error:
-            result = {"valid": False, "invalid": [str(error)]}
-        result.update(kind=kind, cell=cell)
-        self.out.write(json.dumps(result) + "\n")
-        self.out.flush()
-        return result
-
-    def generate(self, relay, cell, arguments):
+    def generator_command(self, relay, arguments):
         port = relay.stun_port if arguments[0] == "stun" else relay.port
         command = ["taskset", "-c", str(self.generator_core), self.generator, *arguments, "--target",
-                   f"127.0.0.1:{port}", "--pid", str(relay.process.pid)]
-        self.commands.append((relay.kind, cell, relay.shown(), " ".join(command)))
-        before = machine.core_busy_s(self.relay_core) - machine.process_cpu_s(relay.process.pid)
+                   f"127.0.0.1:{port}", *(["--plain"] if relay.program.plain else [])]
+        # In a storm the process is not the same at the end.
+        return command if arguments[0] == "storm" else [*command, "--pid", str(relay.process.pid)]
+
+    def generate(self, relay, cell, arguments):
+        command = self.generator_command(relay, arguments)
+        self.commands.setdefault(cell.name, " ".join(command))
+        pid = relay.process.pid
+        before = machine.core_busy_s(self.relay_core) - machine.process_cpu_s(pid)
         start = time.monotonic()
         try:
             done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                   timeout=RUN_PATIENCE_S)
             result = json.loads(done.stdout)
         except (subprocess.TimeoutExpired, json.JSONDecodeError) as error:
-            return {"valid": False, "invalid": [f"the generator gave no result: {error}"]}
-        foreign = machine.core_busy_s(self.relay_core) - machine.process_cpu_s(relay.process.pid) - before
-        result["foreign_share"] = round(foreign / (time.monotonic() - start), 4)
-        if arguments[0] != "idle":  # memory does not depend on who else runs
-            note_disturbance(result)
+            return failed(f"the generator gave no result: {error}")
+        foreign = machine.core_busy_s(self.relay_core) - machine.process_cpu_s(pid) - before
+        if cell.pinned and arguments[0] != "idle":  # memory does not depend on who else runs
+            note_disturbance(result, foreign / (time.monotonic() - start))
         return result
 
 
-def note_disturbance(result):
-    if result["foreign_share"] > DISTURBED_SHARE:
+def note_disturbance(result, share):
+    result["foreign_share"] = round(share, 4)
+    if share > DISTURBED_SHARE:
         result["valid"] = False
-        result["invalid"].append(f"{DISTURBED} {100 * result['foreign_share']:.0f} % of the relay's core")
+        result["invalid"].append(f"{DISTURBED} {100 * share:.0f} % of the relay's core")
 
 
 def spoilt(result):
     return not result["valid"] and all(r.startswith((LATE, DISTURBED)) for r in result["invalid"])
+
+
+def lossy(result):
+    return "latency_us" in result and result.get("loss", 0) > LOSS_MAX
 
 
 def sustained(result):
@@ -88,16 +100,28 @@ def sustained(result):
             and result.get("delivered_per_s", 0) >= SUSTAINED_SHARE * result.get("rate", 0))
 
 
-def sweep(bench, kind, cell, most):
+def step_of(rate, result, held):
+    latency = result.get("latency_us") or {}
+    return {"rate": rate, "valid": result["valid"], "held": held, "loss": result.get("loss"),
+            "p50": latency.get("p50"), "p99": latency.get("p99")}
+
+
+def sweep(bench, program, cell, most, known=0):
     """Doubles the rate until it does not hold, then halves the gap. `highest` is the last rate that held in a valid
-    run; `limit` is "loss" when the relay ended the search, else what did: perhaps the generator was the limit."""
-    good, bad, limit, rate, steps = 0, None, f"nothing above {most} was tried", cell.start_rate, 0
-    while rate <= most and steps <= SWEEP_STEPS:
-        result = bench.run(kind, cell.name, [*cell.arguments, "--rate", str(rate), *SWEEP_S])
-        if result["valid"] and sustained(result):
+    run; `limit` is "loss" when the relay ended the search, else what did: perhaps the generator was the limit.
+    A rate that is `known` to hold, from an earlier round, saves the steps well below it."""
+    good, bad, limit, rate, steps = 0, None, f"nothing above {most} was tried", cell.start_rate, []
+    halvings = 0
+    while rate * 4 <= known:
+        rate *= 2
+    while rate <= most and halvings <= SWEEP_STEPS:
+        result = bench.run(program, cell, [*cell.arguments, "--rate", str(rate), *SWEEP_S])
+        held = result["valid"] and sustained(result)
+        steps.append(step_of(rate, result, held))
+        if held:
             good = rate
         else:
             bad, limit = rate, "loss" if result["valid"] else result["invalid"][0]
-        steps += bad is not None
+        halvings += bad is not None
         rate = rate * 2 if bad is None else (good + bad) // 2
-    return {"valid": good > 0, "invalid": [] if good else [limit], "highest": good, "limit": limit}
+    return {"valid": good > 0, "invalid": [] if good else [limit], "highest": good, "limit": limit, "steps": steps}

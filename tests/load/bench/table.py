@@ -1,78 +1,38 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Medians, ratios and spread, as a Markdown table. What was not measured well says so instead of a number."""
-import statistics
+"""The Markdown tables of every figure."""
+from .figures import FIGURES
+from .statistic import counted, ratio, side
 
-from .runs import LOSS_MAX
-
-KINDS = ("ours", "theirs")
-
-
-def number(value):
-    if value >= 100:
-        return f"{value:.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+OURS, THEIRS = "ours", "theirs"
 
 
-def spread(values):
-    if len(values) == 1:
-        return number(values[0])
-    return f"{number(statistics.median(values))} ({number(min(values))}–{number(max(values))})"
+def markdown(rows):
+    """The first row is the head."""
+    head, *body = rows
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *body])
 
 
-def lossy(result):
-    return "loss" in result and "latency_us" in result and result["loss"] > LOSS_MAX
+def compared(results, cells):
+    """Every program's column, and the ratio of ours to theirs."""
+    names = results.programs()
+    rows = [["setting", "figure", "better", *(f"{name}: median (range)" for name in names), "ours/theirs",
+             *(f"{name} counted" for name in names)]]
+    for cell in cells:
+        ran = {name: results.of(cell, name) for name in names}
+        for key in cell.figures:
+            figure = FIGURES[key]
+            rows.append([cell.name, figure.label, figure.better, *(side(ran[name], key) for name in names),
+                         ratio(ran[OURS], ran.get(THEIRS, []), key), *(counted(ran[name], key) for name in names)])
+    return markdown(rows)
 
 
-def usable(result):
-    return result["valid"] and not lossy(result)
-
-
-def commonest(reasons):
-    return max(set(reasons), key=reasons.count)
-
-
-def at_least(results):
-    """A sweep that something other than the relay ended: the relay's own limit is higher."""
-    return any(usable(r) and r.get("limit", "loss") != "loss" for r in results)
-
-
-def side(results, figure):
-    """What one relay's column says."""
-    good = [r for r in results if usable(r)]
-    valid = [r for r in results if r["valid"]]
-    if good:
-        return ("≥ " if at_least(results) else "") + spread([figure(r) for r in good])
-    if valid:
-        return f"loss {100 * statistics.median(r['loss'] for r in valid):.2f} %"
-    reasons = [r["invalid"][0].split(":")[0] for r in results if r["invalid"]]
-    return f"INVALID: {commonest(reasons)}" if reasons else "not run"
-
-
-def ratio(ours, theirs, figure):
-    """Of rounds in which both counted. Nothing can be said of ours when the limit of theirs was not found."""
-    if at_least(theirs):
-        return "–"
-    pairs = [(figure(a), figure(b)) for a, b in zip(ours, theirs) if usable(a) and usable(b)]
-    ratios = [a / b for a, b in pairs if b > 0]
-    return ("≥ " if at_least(ours) else "") + spread(ratios) if ratios else "–"
-
-
-def counted(results):
-    good, loss = sum(map(usable, results)), sum(r["valid"] and lossy(r) for r in results)
-    return f"{good}/{len(results)}" + (f" ({loss} lossy)" if loss else "")
-
-
-def rows(cell, results):
-    for name, better, figure in cell.figures:
-        ours, theirs = results["ours"], results["theirs"]
-        yield [cell.name, name, better, side(ours, figure), side(theirs, figure), ratio(ours, theirs, figure),
-               counted(ours), counted(theirs)]
-
-
-def render(measured):
-    """`measured`: pairs of a cell and its results by kind."""
-    lines = ["| setting | figure | better | ours: median (range) | theirs: median (range) | ours/theirs | ours counted "
-             "| theirs counted |", "|---|---|---|---|---|---|---|---|"]
-    for cell, results in measured:
-        lines += ["| " + " | ".join(row) + " |" for row in rows(cell, results)]
-    return "\n".join(lines)
+def beside(results, cells):
+    """Ours and the programs that stand beside it in a cell alone. None when there is none."""
+    rows = [["setting", "figure", "ours: median (range)", "beside it", "median (range)", "ours/beside it"]]
+    for cell in cells:
+        ours = results.of(cell, OURS)
+        for other in cell.baselines:
+            ran = results.of(cell, other.label)
+            rows += [[cell.name, FIGURES[key].label, side(ours, key), other.label, side(ran, key),
+                      ratio(ours, ran, key)] for key in cell.figures if ran]
+    return markdown(rows) if len(rows) > 1 else None

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Each mode of the load generator once against this tree's relay: generator_test.py DERPER DERPER-LOAD."""
+import os
+import sys
+import tempfile
+import unittest
+import unittest.mock
+
+sys.dont_write_bytecode = True
+from bench import cells, runs, storm  # noqa: E402
+from bench.relay import Program  # noqa: E402
+
+DERPER, GENERATOR = sys.argv[1:3]
+
+
+class Generator(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.attempts = []
+        core = min(os.sched_getaffinity(0))
+        programs = {"ours": Program("ours", [DERPER], "ours"), "plain": Program("plain", [DERPER], "ours", plain=True)}
+        self.bench = runs.Bench(programs, GENERATOR, folder.name, core, max(os.sched_getaffinity(0)), 0,
+                                self.attempts.append)
+
+    def run_mode(self, *arguments, program="ours"):
+        """The machine may be full of tests: nothing is asked of times."""
+        result = self.bench.run(program, cells.Cell("a test", "relay", [], [], pinned=False), list(arguments))
+        self.assertTrue(result["valid"] or runs.spoilt(result), result)
+        return result
+
+    def test_relay(self):
+        for program in ("ours", "plain"):
+            result = self.run_mode("relay", "--pairs", "2", "--rate", "500", "--seconds", "0.5", "--warmup", "0.1",
+                                   program=program)
+            self.assertEqual((result["loss"], result["tls"]), (0, program == "ours"))
+            self.assertEqual(result["delivered"], result["sent"])
+
+    def test_idle(self):
+        result = self.run_mode("idle", "--clients", "10", "--hold", "0.1")
+        self.assertEqual((result["clients"], result["received"]), (10, 10))
+        self.assertIn("socket_memory_per_client_both_ends", result)
+
+    def test_login(self):
+        self.assertEqual(self.run_mode("login", "--logins", "20")["logins"], 20)
+
+    def test_stun(self):
+        self.assertEqual(self.run_mode("stun", "--requests", "500")["answers"], 500)
+
+    def test_storm(self):
+        cell = cells.storm_cell(30, 20)
+        cell.pinned = False
+        result = storm.run(self.bench, "ours", cell)
+        self.assertTrue(result["valid"], result)
+        self.assertEqual((result["clients"], result["back"], result["fed"]), (30, 30, 30))
+        self.assertTrue(0 < result["back_s"] <= result["flowing_s"], result)
+        self.assertGreater(result["cpu_in_logins"], 0)
+
+    def test_storm_without_a_relay_to_come_back_to(self):
+        cell = cells.storm_cell(4, 20)
+        cell.pinned = False
+        with unittest.mock.patch("bench.storm.PATIENCE_S", 1), \
+                unittest.mock.patch("bench.relay.Relay.restart", lambda relay: relay.process.kill()):
+            result = storm.run(self.bench, "ours", cell)
+        self.assertFalse(result["valid"])
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
