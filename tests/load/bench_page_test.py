@@ -25,7 +25,8 @@ def relayed(cpu, p99=80.0, loss=0.0):
 
 
 def swept(highest, limit="loss"):
-    steps = [{"rate": rate, "valid": True, "held": rate <= highest, "loss": 0.0, "p50": 30.0, "p99": 60.0 + rate / 1000}
+    steps = [{"rate": rate, "valid": True, "held": rate <= highest, "loss": 0.0, "p50": 30.0, "p99": 60.0 + rate / 1000,
+              "relay_share": 0.94}
              for rate in (20000, 40000, 80000)]
     return {"valid": True, "invalid": [], "highest": highest, "limit": limit, "steps": steps}
 
@@ -82,7 +83,9 @@ class Goals(unittest.TestCase):
         what = "Highest rate with less than 0.1 % loss, bursts of 8"
         for result in results.of(SWEEP, "ours"):
             result["limit"] = "late generator"
-        self.assertIn("at least", goal_row(results, what, 10)[2])
+        row = goal_row(results, what, 10)
+        self.assertIn("2.00 times or more; the generator was the limit", row[2])
+        self.assertEqual(row[4], "not shown")
         for result in results.of(SWEEP, "theirs"):
             result["limit"] = "late generator"
         self.assertIn("not measured", goal_row(results, what, 10)[2])

@@ -169,7 +169,7 @@ class Programs(unittest.TestCase):
         self.assertIn("--tls=off", of("ours", plain=True)[0])
         self.assertNotIn("--workers", of("ours", one_core=False)[0])
         self.assertEqual(of(one_core=False)[1], {})
-        self.assertEqual(of("echo"), ("127.0.0.1:2", {}))
+        self.assertEqual(of("echo"), ("echo --target 127.0.0.1:2", {}))
 
 
 class Measuring(unittest.TestCase):

@@ -19,7 +19,8 @@ class Generator(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.attempts = []
         core = min(os.sched_getaffinity(0))
-        programs = {"ours": Program("ours", [DERPER], "ours"), "plain": Program("plain", [DERPER], "ours", plain=True)}
+        programs = {"ours": Program("ours", [DERPER], "ours"), "plain": Program("plain", [DERPER], "ours", plain=True),
+                    "echo": Program("echo", [GENERATOR], "echo")}
         self.bench = runs.Bench(programs, GENERATOR, folder.name, core, max(os.sched_getaffinity(0)), 0,
                                 self.attempts.append)
 
@@ -46,6 +47,7 @@ class Generator(unittest.TestCase):
 
     def test_stun(self):
         self.assertEqual(self.run_mode("stun", "--requests", "500")["answers"], 500)
+        self.assertEqual(self.run_mode("stun", "--requests", "500", "--echo", program="echo")["answers"], 500)
 
     def test_storm(self):
         cell = cells.storm_cell(30, 20)

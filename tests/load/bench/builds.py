@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The programs of a comparison: our relay, the generator and the echo in release mode, Tailscale's derper."""
+"""The programs of a comparison: our relay and the generator in release mode, Tailscale's derper."""
 import os
 import re
 import shutil
@@ -7,7 +7,6 @@ import subprocess
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 INTEROP = os.path.join(ROOT, "tests", "interop")
-ECHO = "tests/load/stun-echo"  # the bare echo that STUN is compared with
 GO_AT_LEAST = (1, 26, 6)
 
 
@@ -27,12 +26,6 @@ def build_own(folder, targets):
     if not os.path.exists(os.path.join(folder, "build.ninja")):
         run(["meson", "setup", folder, "--buildtype=release"])
     run(["ninja", "-C", folder, *targets])
-
-
-def has_echo():
-    """Whether this tree builds it."""
-    with open(os.path.join(ROOT, os.path.dirname(ECHO), "meson.build"), encoding="utf-8") as file:
-        return os.path.basename(ECHO) in file.read()
 
 
 def go_env():

@@ -136,7 +136,7 @@ def stun_cells(requests):
                                     DEFAULT)):
         arguments = ["stun", *arguments]
         yield Cell(f"STUN, {name}", "stun", arguments, ["answers"], set=which,
-                   baselines=[Baseline(ECHO, "echo", arguments)])
+                   baselines=[Baseline(ECHO, "echo", [*arguments, "--echo"])])
 
 
 def every(options):

@@ -78,6 +78,13 @@ def told_loss(name, ran):
     return f"; {name} lost {100 * statistics.median(lost):.2f} %" if lost else ""
 
 
+def told_limit(swept):
+    """Something but the relay ended the search, though perhaps the relay was not far from its end either."""
+    failed = [step["relay_share"] for result in swept for step in result["steps"] if not step["held"]]
+    busy = f", when the relay used {100 * statistics.median(failed):.0f} % of its core" if failed else ""
+    return f" or more; the generator was the limit{busy}"
+
+
 def reached(results, goal):
     """Values by rounds, and what is to be said besides."""
     cell = find(results, goal)
@@ -90,7 +97,7 @@ def reached(results, goal):
     if at_least(theirs):
         return [], "the limit of theirs was not found"
     note = told_loss("ours", ours) + told_loss(goal.beside, theirs)
-    return ratios(ours, theirs, counts, figure.of), ("; at least, the generator ended it" if at_least(ours) else note)
+    return ratios(ours, theirs, counts, figure.of), told_limit(ours) if at_least(ours) else note
 
 
 def row(results, goal):
@@ -101,7 +108,7 @@ def row(results, goal):
     unit = "times" if goal.beside else goal.unit
     low, high = number(min(values)), number(max(values))
     return [goal.what, goal.said(), f"{number(median)} {unit}{note}", f"{low}–{high}, {len(values)} rounds",
-            "yes" if goal.holds(median) else "**no**"]
+            "yes" if goal.holds(median) else "not shown" if "or more" in note else "**no**"]
 
 
 def render(results):

@@ -43,7 +43,6 @@ def parser(description):
     made.add_argument("--ours", metavar="PATH", help="our relay, already built")
     made.add_argument("--theirs", metavar="PATH", help="Tailscale's derper, already built")
     made.add_argument("--generator", metavar="PATH", help="the load generator, already built")
-    made.add_argument("--echo", metavar="PATH", help="the bare UDP echo, already built")
     made.add_argument("--folder", default=os.path.join(builds.ROOT, "build", "bench"),
                       help="for builds and results (build/bench)")
     made.add_argument("--relay-core", type=int)

@@ -31,8 +31,8 @@ class RelayFailed(Exception):
 
 @dataclass
 class Program:
-    """`flags` is whose command line it has: ours; go, which is that of Tailscale's derper; or echo, which takes
-    nothing but IP:PORT and answers datagrams."""
+    """`flags` is whose command line it has: ours; go, which is that of Tailscale's derper; or echo, the generator's
+    mode that sends datagrams back."""
 
     name: str
     command: List[str]
@@ -41,7 +41,7 @@ class Program:
 
     def arguments(self, folder, port, stun_port, one_core):
         if self.flags == "echo":
-            return [f"127.0.0.1:{stun_port}"]
+            return ["echo", "--target", f"127.0.0.1:{stun_port}"]
         arguments = ["-a", f"127.0.0.1:{port}", "--hostname", "127.0.0.1"]
         arguments += ["--tls=off"] if self.plain else ["--certmode", "manual", "--certdir", folder]
         arguments += ["-c", os.path.join(folder, "derper.key"), "--http-port", "-1", "--stun-port", str(stun_port)]
@@ -82,7 +82,7 @@ class Relay:
                 probe.connect(("127.0.0.1", self.stun_port))
                 probe.settimeout(0.1)
                 probe.send(b"?")
-                return probe.recv(16) == b"?"
+                return probe.recv(64).startswith(b"?")
         socket.create_connection(("127.0.0.1", self.port), 1).close()
         return True
 

@@ -102,7 +102,8 @@ def sustained(result):
 
 def step_of(rate, result, held):
     latency = result.get("latency_us") or {}
-    return {"rate": rate, "valid": result["valid"], "held": held, "loss": result.get("loss"),
+    share = result.get("relay_cpu_s", 0) / result.get("window_s", 1)
+    return {"rate": rate, "valid": result["valid"], "held": held, "loss": result.get("loss"), "relay_share": share,
             "p50": latency.get("p50"), "p99": latency.get("p99")}
 
 
