@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What the benchmark measures, what it says of it, and when it refuses to say anything."""
+import os
 import sys
+import tempfile
 import unittest
 import unittest.mock
 
 sys.dont_write_bytecode = True
-from bench import cells, measuring, options, runs, statistic, table  # noqa: E402
+from bench import cells, flow, measuring, options, runs, statistic, table  # noqa: E402
 from bench.relay import Program  # noqa: E402
 from bench.results import Results  # noqa: E402
 
@@ -199,6 +201,28 @@ class Measuring(unittest.TestCase):
         cell = cells.sweep_cell(1200, 16, 1)
         self.assertEqual(len(self.measured(cell)[1].of(cell, "ours")), 3)
         self.assertEqual(len(self.measured(cell, "--full")[1].of(cell, "ours")), 5)
+
+
+class Flow(unittest.TestCase):
+    def run_command(self, script, program=Program("other", ["/x", "--y"])):
+        with tempfile.NamedTemporaryFile("w", delete=False) as file:
+            file.write("#!/bin/sh\n" + script)
+        self.addCleanup(os.unlink, file.name)
+        os.chmod(file.name, 0o755)
+        bench = FakeBench(programs=[program])
+        bench.commands = {}
+        with unittest.mock.patch("bench.flow.COMMAND", file.name):
+            return flow.run(bench, program.name, next(cells.flow_cells()))
+
+    def test_takes_the_first_run(self):
+        result = self.run_command(f"""echo noise; echo '{{"runs": [{{"mbit_per_s": 90.5, "said": "'$*'"}}, {{}}]}}'\n""")
+        self.assertEqual((result["valid"], result["mbit_per_s"]), (True, 90.5))
+        self.assertIn("--relay /x --relay-args=--y --flows 1", result["said"])
+
+    def test_says_what_went_wrong(self):
+        self.assertIn("no Headscale", self.run_command("echo no Headscale >&2; exit 1\n")["invalid"][0])
+        self.assertFalse(self.run_command("echo '{}'\n")["valid"])
+        self.assertFalse(self.run_command("echo\n")["valid"])
 
 
 if __name__ == "__main__":

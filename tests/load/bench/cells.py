@@ -139,6 +139,12 @@ def stun_cells(requests):
                    baselines=[Baseline(ECHO, "echo", [*arguments, "--echo"])])
 
 
+def flow_cells():
+    for link, arguments in (("a cable", []), ("50 Mbit/s, 10 ms each way", ["--link", "50,10"])):
+        yield Cell(f"TCP between two tailscaled, receiver behind {link}", "flow", [*arguments, "--flows", "1"],
+                   ["mbit", "retransmits", "rtt_p50", "rtt_p99", "flow_cpu"], runner="flow", pinned=False, rounds=3)
+
+
 def every(options):
     """In the order of measuring."""
     logins, requests = (500, 100000) if options.quick else (2000, 300000)
@@ -147,7 +153,7 @@ def every(options):
             Cell(f"{logins:,} logins, TLS 1.3 and DERP", "login", ["login", "--logins", str(logins)], ["logins"],
                  set=QUICK),
             storm_cell(options.storm_clients, logins), *stun_cells(requests),
-            Cell("TCP through two tailscaled", "flow", [], ["mbit", "retransmits", "rtt"], runner="flow", rounds=3)]
+            *flow_cells()]
 
 
 def choose(options):

@@ -45,5 +45,7 @@ FIGURES = {
     "back_ratio": Figure("CPU, in logins of as many clients", "lower", relative("cpu_in_logins")),
     "mbit": Figure("Mbit/s", "higher", relative("mbit_per_s")),
     "retransmits": Figure("retransmits", "lower", relative("retransmits")),
-    "rtt": Figure("RTT ms", "lower", relative("rtt_ms")),
+    "rtt_p50": Figure("RTT beside it, p50 ms", "lower", relative("rtt_p50_ms")),
+    "rtt_p99": Figure("RTT beside it, p99 ms", "lower", relative("rtt_p99_ms")),
+    "flow_cpu": Figure("relay CPU-s a GB", "lower", relative("relay_cpu_s_per_gb")),
 }

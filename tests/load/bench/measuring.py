@@ -23,7 +23,7 @@ def one_run(bench, options, results, cell, label, program, arguments):
     if cell.runner == "storm":
         return storm.run(bench, program, cell)
     if cell.runner == "flow":
-        return flow.run(bench, program)
+        return flow.run(bench, program, cell)
     return bench.run(program, cell, arguments + warmth(cell, options))
 
 
