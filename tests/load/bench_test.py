@@ -174,6 +174,22 @@ class Programs(unittest.TestCase):
         self.assertEqual(of("echo"), ("echo --target 127.0.0.1:2", {}))
 
 
+class Commands(unittest.TestCase):
+    def test_are_shown_without_folders(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        bench = runs.Bench({"ours": Program("ours", ["/home/x/derper"], "ours")}, "/home/x/derper-load", folder.name,
+                           0, 1, 0, None)
+        bench.relay("ours")
+        bench.generators["a"] = "taskset -c 1 /home/x/derper-load relay"
+        relay, generator = bench.commands()
+        self.assertNotIn("/home", relay)
+        self.assertNotIn(folder.name, relay)
+        self.assertIn("derper -a 127.0.0.1:", relay)
+        self.assertIn("-c ours/derper.key", relay)
+        self.assertEqual(generator, "taskset -c 1 derper-load relay")
+
+
 class Measuring(unittest.TestCase):
     programs = [Program("ours", ["/o"], "ours"), Program("theirs", ["/t"]), Program("other", ["/x"]),
                 Program("plain", ["/o"], "ours", plain=True)]
@@ -210,7 +226,7 @@ class Flow(unittest.TestCase):
         self.addCleanup(os.unlink, file.name)
         os.chmod(file.name, 0o755)
         bench = FakeBench(programs=[program])
-        bench.commands = {}
+        bench.generators = {}
         with unittest.mock.patch("bench.flow.COMMAND", file.name):
             return flow.run(bench, program.name, next(cells.flow_cells()))
 

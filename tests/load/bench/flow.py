@@ -22,7 +22,7 @@ def why_not():
 def run(bench, program, cell):
     path, *arguments = bench.programs[program].command
     command = [COMMAND, "--json", "--relay", path, *(f"--relay-args={word}" for word in arguments), *cell.arguments]
-    bench.commands.setdefault(cell.name, " ".join(command))
+    bench.generators.setdefault(cell.name, " ".join(command))
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=PATIENCE_S)
         if done.returncode != 0:

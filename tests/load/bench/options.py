@@ -59,6 +59,7 @@ def parse(description, arguments=None):
     options = parser(description).parse_args(arguments)
     defaults = {"rounds": (5, 2), "seconds": (3, 2), "retries": (2, 1), "clients": (9000, 2000), "hold": (5, 1),
                 "storm_clients": (10000, 1000)}
+    options.folder = os.path.abspath(options.folder)
     for name, (usual, quick) in defaults.items():
         if getattr(options, name) is None:
             setattr(options, name, quick if options.quick else usual)

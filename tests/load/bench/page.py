@@ -40,6 +40,9 @@ def where(results):
         said = unique(run[key] for run in results.runs if run.get(key))
         if said:
             lines.append(f"- {title}: " + "; ".join(said))
+    before = max(run["busy_share"] for run in results.runs)
+    lines.append(f"- Other programs, before the start: {100 * before:.0f} % of the machine's time; {results.spoilt} of "
+                 f"{results.attempts} runs were spoilt by them, and made again")
     return lines
 
 

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """One run of the generator against one relay, and the sweep for the highest rate that a relay sustains."""
 import json
+import os
 import subprocess
 import time
 
 from . import machine
+from .builds import ROOT
 from .relay import Relay, RelayFailed
 
 RUN_PATIENCE_S = 400
@@ -35,11 +37,19 @@ class Bench:
         self.generator_core = generator_core
         self.retries = retries
         self.keep = keep
-        self.commands = {}  # what was run -> the first such command
+        self.relays, self.generators = {}, {}  # the first command of each program, of each cell
+
+    def commands(self):
+        """As they are shown: without this machine's folders."""
+        paths = [self.generator, *(program.command[0] for program in self.programs.values())]
+        shown = [*self.relays.values(), *self.generators.values()]
+        for path in sorted(paths, key=len, reverse=True):
+            shown = [command.replace(path, os.path.basename(path)) for command in shown]
+        return [command.replace(self.folder + os.sep, "").replace(ROOT + os.sep, "") for command in shown]
 
     def relay(self, program, pinned=True):
         relay = Relay(self.programs[program], f"{self.folder}/{program}", self.relay_core if pinned else None)
-        self.commands.setdefault((program, pinned), relay.shown())
+        self.relays.setdefault((program, pinned), relay.shown())
         return relay
 
     def run(self, program, cell, arguments):
@@ -64,7 +74,7 @@ class Bench:
 
     def generate(self, relay, cell, arguments):
         command = self.generator_command(relay, arguments)
-        self.commands.setdefault(cell.name, " ".join(command))
+        self.generators.setdefault(cell.name, " ".join(command))
         pid = relay.process.pid
         before = machine.core_busy_s(self.relay_core) - machine.process_cpu_s(pid)
         start = time.monotonic()

@@ -7,6 +7,7 @@ import subprocess
 import threading
 
 from . import machine
+from .cells import Cell
 from .relay import RelayFailed
 from .runs import failed
 
@@ -21,7 +22,7 @@ def option(arguments, name):
 def storm(bench, relay, cell, clients):
     """The generator says "ready" when all are in and have got a packet."""
     command = bench.generator_command(relay, ["storm", "--clients", str(clients)])
-    bench.commands.setdefault(cell.name, " ".join(command))
+    bench.generators.setdefault(cell.name, " ".join(command))
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as generator:
         watchdog = threading.Timer(READY_PATIENCE_S, generator.kill)
         watchdog.start()
@@ -43,7 +44,8 @@ def run(bench, program, cell):
     clients = int(option(cell.arguments, "--clients"))
     try:
         with bench.relay(program, cell.pinned) as relay:
-            alone = bench.generate(relay, cell, ["login", "--logins", option(cell.arguments, "--logins")])
+            logins = Cell(f"logins before {cell.name}", "login", [], [], pinned=cell.pinned)
+            alone = bench.generate(relay, logins, ["login", "--logins", option(cell.arguments, "--logins")])
             result = storm(bench, relay, cell, clients)
     except RelayFailed as error:
         return failed(str(error))
