@@ -49,7 +49,7 @@ def sample(out=None, run=RUN):
         for number in range(2):
             for label, result in by_label.items():
                 results.keep({"result": dict(result, cell=cell.name, label=label, round=number)})
-                results.keep({"attempt": result})
+                results.keep({"attempt": dict(result, cell=cell.name)})
     results.keep({"commands": ["ours -a 127.0.0.1:1", "derper-load relay"]})
     return results
 
@@ -181,8 +181,14 @@ class Published(unittest.TestCase):
     def test_refused_when_many_runs_were_spoilt(self):
         results = sample()
         for _ in range(20):
-            results.keep({"attempt": {"valid": False, "invalid": ["late generator: p50 1 us"]}})
+            results.keep({"attempt": {"valid": False, "invalid": ["late generator: p50 1 us"], "cell": SINGLE.name}})
         self.refused(results)
+
+    def test_a_late_generator_is_no_accident_in_a_sweep(self):
+        results = sample()
+        for _ in range(20):
+            results.keep({"attempt": {"valid": False, "invalid": ["late generator: p50 1 us"], "cell": SWEEP.name}})
+        self.assertEqual(list(results.reasons_against()), [])
 
     def test_refused_without_marks(self):
         with open(self.readme, "w", encoding="utf-8") as file:

@@ -10,6 +10,7 @@ sys.dont_write_bytecode = True
 from bench import cells, flow, measuring, options, runs, statistic, table  # noqa: E402
 from bench.relay import Program  # noqa: E402
 from bench.results import Results  # noqa: E402
+from bench.runs import DISTURBED  # noqa: E402
 
 
 def result(frames_per_cpu_s=100000, valid=True, loss=0.0, reasons=(), number=0):
@@ -59,6 +60,8 @@ class Statistic(unittest.TestCase):
         self.assertEqual(statistic.side(ours, "highest"), "≥ 400")
         self.assertEqual(statistic.ratio(ours, theirs, "highest"), "≥ 4.00")
         self.assertEqual(statistic.ratio(theirs, ours, "highest"), "–")
+        ours, theirs = ours + [dict(swept(300000), round=1)], theirs + [dict(swept(50000, DISTURBED), round=1)]
+        self.assertEqual(statistic.ratio(ours, theirs, "highest"), "≥ 4.00")
 
 
 class FakeBench:

@@ -7,7 +7,7 @@ from typing import Optional
 from . import cells
 from .cells import BURST, ECHO, FEW_PAIRS, PLAIN, SINGLE
 from .figures import FIGURES
-from .statistic import at_least, number, ratios
+from .statistic import at_least, found, number, ratios
 from .table import OURS, THEIRS, markdown
 
 LOSS_TOLD = 0.01  # a goal's ratio holds up to this loss, and says it; beyond it a relay is in collapse
@@ -64,9 +64,9 @@ GOALS = [
 
 
 def find(results, goal):
-    """The last one: of the idle clients, the one with the most rounds' latest setting."""
-    found = [c for c in results.cells.values() if goal.cell in (c.name, c.group)]
-    return found[-1] if found else None
+    """The last one, where files were joined that had different numbers of idle clients."""
+    fitting = [c for c in results.cells.values() if goal.cell in (c.name, c.group)]
+    return fitting[-1] if fitting else None
 
 
 def counts(result):
@@ -94,7 +94,7 @@ def reached(results, goal):
     if goal.beside is None:
         return [figure.of(r) for r in ours if r["valid"]], ""
     theirs = results.of(cell, goal.beside)
-    if at_least(theirs):
+    if theirs and not any(map(found, theirs)):
         return [], "the limit of theirs was not found"
     note = told_loss("ours", ours) + told_loss(goal.beside, theirs)
     return ratios(ours, theirs, counts, figure.of), told_limit(ours) if at_least(ours) else note

@@ -26,9 +26,13 @@ def values(results, key):
     return [figure.of(r) for r in results if usable(r, figure)]
 
 
+def found(result):
+    """Not a sweep that something other than the relay ended: the relay's own limit is higher then."""
+    return result.get("limit", "loss") == "loss"
+
+
 def at_least(results):
-    """A sweep that something other than the relay ended: the relay's own limit is higher."""
-    return any(r["valid"] and r.get("limit", "loss") != "loss" for r in results)
+    return any(r["valid"] and not found(r) for r in results)
 
 
 def commonest(reasons):
@@ -48,19 +52,16 @@ def side(results, key):
 
 
 def ratios(ours, theirs, counts, of):
-    """Of rounds in which both count."""
-    beside = {r["round"]: r for r in theirs if counts(r)}
+    """Of rounds in which both count. Nothing can be said of ours where the limit of theirs was not found."""
+    beside = {r["round"]: r for r in theirs if counts(r) and found(r)}
     pairs = [(of(r), of(beside[r["round"]])) for r in ours if counts(r) and r["round"] in beside]
     return [a / b for a, b in pairs if b > 0]
 
 
 def ratio(ours, theirs, key):
-    """Nothing can be said of ours when the limit of theirs was not found."""
     figure = FIGURES[key]
-    if at_least(theirs):
-        return "–"
-    found = ratios(ours, theirs, lambda r: usable(r, figure), figure.of)
-    return ("≥ " if at_least(ours) else "") + spread(found) if found else "–"
+    compared = ratios(ours, theirs, lambda r: usable(r, figure), figure.of)
+    return ("≥ " if at_least(ours) else "") + spread(compared) if compared else "–"
 
 
 def counted(results, key):
