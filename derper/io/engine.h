@@ -38,9 +38,11 @@ extern const struct engine engine_plain;
 extern const struct engine engine_openssl;
 extern const struct engine engine_detached;
 
-// For engine_openssl, when it makes TLS 1.3 connections for engine_detached. The keylog callback of
-// a context: keeps the traffic secrets.
-void engine_detached_keylog(const SSL *ssl, const char *line);
+// For engine_openssl, when it makes TLS 1.3 connections for engine_detached. The message callback
+// of a context of one thread: sets the context's keylog callback where the traffic secrets come,
+// and keeps them.
+void engine_detached_message(int sent, int version, int type, const void *data, size_t len,
+                             SSL *ssl, void *arg);
 
 // The handshake is complete: the stream's engine is the detached one from now on, and its SSL
 // object may go. False when it has to stay, as the secrets are not there or the two ends have

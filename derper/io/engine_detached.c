@@ -53,30 +53,43 @@ static bool read_hex(const char *text, uint8_t *out, size_t size)
     return sodium_hex2bin(out, size, text, strlen(text), NULL, &n, NULL) == 0;
 }
 
-// The line is "LABEL <client random> <secret>", both in hex.
-static void take_secret(const char *line, const char *label, struct tls13_direction *direction,
+// The line is "LABEL <client random> <secret>", both in hex. False when it is another label's.
+static bool take_secret(const char *line, const char *label, struct tls13_direction *direction,
                         bool *have)
 {
     const size_t len = strlen(label);
     const char *secret;
 
     if (strncmp(line, label, len) != 0 || line[len] != ' ')
-        return;
+        return false;
     secret = strrchr(line, ' ');
     *have = secret && read_hex(secret + 1, direction->secret, sizeof direction->secret);
+    return true;
 }
 
-void engine_detached_keylog(const SSL *ssl, const char *line)
+static void on_keylog(const SSL *ssl, const char *line)
 {
     struct stream *stream = SSL_get_app_data(ssl);
+    struct detached *state = stream->detached;
 
-    if (!stream || !stream->io->detach || SSL_version(ssl) != TLS1_3_VERSION)
-        return;
-    if (!stream->detached)
-        stream->detached = memory_zeroed(sizeof *stream->detached);
-    take_secret(line, "CLIENT_TRAFFIC_SECRET_0", &stream->detached->in, &stream->detached->have_in);
-    take_secret(line, "SERVER_TRAFFIC_SECRET_0", &stream->detached->out,
-                &stream->detached->have_out);
+    if (!state)
+        state = stream->detached = memory_zeroed(sizeof *stream->detached);
+    if (take_secret(line, "CLIENT_TRAFFIC_SECRET_0", &state->in, &state->have_in) ||
+        take_secret(line, "SERVER_TRAFFIC_SECRET_0", &state->out, &state->have_out))
+        SSL_CTX_set_keylog_callback(SSL_get_SSL_CTX(ssl), NULL);
+}
+
+// The traffic secrets come behind each side's Finished. OpenSSL makes a line by 64 calls of
+// sprintf: there is no callback for the lines of a handshake that come before.
+void engine_detached_message(int sent, int version, int type, const void *data, size_t len,
+                             SSL *ssl, void *arg)
+{
+    const struct stream *stream = SSL_get_app_data(ssl);
+
+    (void)sent, (void)version, (void)arg;
+    if (type == SSL3_RT_HANDSHAKE && len > 0 && *(const uint8_t *)data == SSL3_MT_FINISHED &&
+        stream && stream->io->detach && SSL_version(ssl) == TLS1_3_VERSION)
+        SSL_CTX_set_keylog_callback(SSL_get_SSL_CTX(ssl), on_keylog);
 }
 
 bool engine_detached_begin(struct stream *stream, enum tls13_suite suite, const uint8_t *in_secret,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// TLS policy: one immutable context a worker, made anew when the certificate changes and never
-// changed by a handshake. TLS 1.2 with forward-secret AEAD suites and 1.3; ALPN http/1.1; no
+// TLS policy: one context a worker, used by its thread alone, made anew when the certificate
+// changes. TLS 1.2 with forward-secret AEAD suites and 1.3; ALPN http/1.1; no
 // tickets, no session cache, no renegotiation, no compression.
 #ifndef DERPER_IO_TLS_H
 #define DERPER_IO_TLS_H

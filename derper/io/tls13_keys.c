@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "io/tls13_keys.h"
 
+#include <openssl/core_names.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <openssl/obj_mac.h>
 #include <sodium.h>
 #include <string.h>
+#include <uv.h>
 
 static const struct {
     uint16_t id;
@@ -26,11 +28,50 @@ bool tls13_suite_from_id(uint16_t id, enum tls13_suite *out)
     return false;
 }
 
-// HKDF-Expand-Label with an empty context; what we need never exceeds one block of the hash.
-static bool expand_label(enum tls13_suite suite, const uint8_t *secret, const char *label,
-                         uint8_t *out, size_t len)
+// HMAC contexts to copy, one for each hash, keyed with anything: a one-shot HMAC() looks its
+// algorithms up by name each time, which costs four times what it computes.
+static EVP_MAC_CTX *hmac_sha256, *hmac_sha384;
+
+static EVP_MAC_CTX *make_hmac(EVP_MAC *mac, const char *hash)
 {
-    const EVP_MD *hash = suites[suite].secret_bytes == 48 ? EVP_sha384() : EVP_sha256();
+    const uint8_t key[TLS13_SECRET_MAX_BYTES] = {0};
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)hash, 0),
+        OSSL_PARAM_construct_end(),
+    };
+    EVP_MAC_CTX *hmac = EVP_MAC_CTX_new(mac);
+
+    if (hmac && EVP_MAC_init(hmac, key, sizeof key, params) != 1) {
+        EVP_MAC_CTX_free(hmac);
+        hmac = NULL;
+    }
+    return hmac;
+}
+
+static void make_hmacs(void)
+{
+    EVP_MAC *mac = EVP_MAC_fetch(NULL, OSSL_MAC_NAME_HMAC, NULL);
+
+    hmac_sha256 = make_hmac(mac, SN_sha256);
+    hmac_sha384 = make_hmac(mac, SN_sha384);
+    EVP_MAC_free(mac);
+}
+
+// NULL when the library fails.
+static EVP_MAC_CTX *hmac_new(enum tls13_suite suite)
+{
+    static uv_once_t once = UV_ONCE_INIT;
+    const EVP_MAC_CTX *model;
+
+    uv_once(&once, make_hmacs);
+    model = suites[suite].secret_bytes == 48 ? hmac_sha384 : hmac_sha256;
+    return model ? EVP_MAC_CTX_dup(model) : NULL;
+}
+
+// HKDF-Expand-Label with an empty context; what we need never exceeds one block of the hash.
+static bool expand_label(EVP_MAC_CTX *hmac, enum tls13_suite suite, const uint8_t *secret,
+                         const char *label, uint8_t *out, size_t len)
+{
     const size_t label_len = 6 + strlen(label);
     uint8_t info[64], block[EVP_MAX_MD_SIZE];
     size_t n = 0;
@@ -44,35 +85,42 @@ static bool expand_label(enum tls13_suite suite, const uint8_t *secret, const ch
     n += label_len;
     info[n++] = 0; // context
     info[n++] = 1; // the first block
-    ok = HMAC(hash, secret, suites[suite].secret_bytes, info, n, block, NULL) != NULL;
+    ok = EVP_MAC_init(hmac, secret, suites[suite].secret_bytes, NULL) == 1 &&
+         EVP_MAC_update(hmac, info, n) == 1 && EVP_MAC_final(hmac, block, NULL, sizeof block) == 1;
     if (ok)
         memcpy(out, block, len);
     sodium_memzero(block, sizeof block);
     return ok;
 }
 
-static bool derive(struct tls13_direction *direction, enum tls13_suite suite)
+static bool derive(struct tls13_direction *direction, enum tls13_suite suite, EVP_MAC_CTX *hmac)
 {
     direction->sequence = 0;
-    return expand_label(suite, direction->secret, "key", direction->key, suites[suite].key_bytes) &&
-           expand_label(suite, direction->secret, "iv", direction->iv, TLS13_IV_BYTES);
+    return expand_label(hmac, suite, direction->secret, "key", direction->key,
+                        suites[suite].key_bytes) &&
+           expand_label(hmac, suite, direction->secret, "iv", direction->iv, TLS13_IV_BYTES);
 }
 
 bool tls13_direction_start(struct tls13_direction *direction, enum tls13_suite suite,
                            const uint8_t *secret)
 {
+    EVP_MAC_CTX *hmac = hmac_new(suite);
+    bool ok;
+
     memmove(direction->secret, secret, suites[suite].secret_bytes);
-    return derive(direction, suite);
+    ok = hmac && derive(direction, suite, hmac);
+    EVP_MAC_CTX_free(hmac);
+    return ok;
 }
 
 bool tls13_direction_update(struct tls13_direction *direction, enum tls13_suite suite)
 {
-    uint8_t next[TLS13_SECRET_MAX_BYTES];
-    bool ok =
-        expand_label(suite, direction->secret, "traffic upd", next, suites[suite].secret_bytes);
+    EVP_MAC_CTX *hmac = hmac_new(suite);
+    bool ok = hmac &&
+              expand_label(hmac, suite, direction->secret, "traffic upd", direction->secret,
+                           suites[suite].secret_bytes) &&
+              derive(direction, suite, hmac);
 
-    if (ok)
-        ok = tls13_direction_start(direction, suite, next);
-    sodium_memzero(next, sizeof next);
+    EVP_MAC_CTX_free(hmac);
     return ok;
 }
