@@ -9,10 +9,10 @@
 #include "io/stream.h"
 #include "io/tls13_keys.h"
 
-// What a stream keeps while the socket has not taken all of a write.
+// What a stream keeps of a write that the socket has not taken whole.
 struct unsent {
-    uv_write_t request;
-    struct stream *stream;
+    struct unsent *next;
+    size_t len, sent;
     bool answer; // the engine's own words, not the owner's
     uint8_t data[];
 };

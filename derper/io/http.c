@@ -529,15 +529,14 @@ static const struct stream_callbacks callbacks = {
     .on_end = on_end,
 };
 
-void http_accept(struct io_context *io, uv_stream_t *listening, bool tls,
-                 const struct http_service *service)
+void http_accept(struct io_context *io, int fd, bool tls, const struct http_service *service)
 {
     static uv_once_t once = UV_ONCE_INIT;
     struct http_conn *conn = memory_zeroed(sizeof *conn);
 
     uv_once(&once, make_settings);
     conn->service = service;
-    conn->stream = stream_accept(io, listening, tls, &callbacks, conn);
+    conn->stream = stream_accept(io, fd, tls, &callbacks, conn);
     if (!conn->stream) {
         free(conn);
         return;

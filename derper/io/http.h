@@ -62,10 +62,8 @@ struct http_response {
 };
 #define HTTP_BODY_MAX_BYTES (96 * 1024)
 
-// Accepts the connection that waits on `listening` and serves it until its end. Failures are
-// counted.
-void http_accept(struct io_context *io, uv_stream_t *listening, bool tls,
-                 const struct http_service *service);
+// Serves `fd`, an accepted connection, until its end. Failures are counted.
+void http_accept(struct io_context *io, int fd, bool tls, const struct http_service *service);
 
 // HEAD requests get the same head and no body.
 void http_respond(struct http_conn *conn, const struct http_response *response);

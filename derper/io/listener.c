@@ -4,6 +4,10 @@
 #include "base/log.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 static struct log_limit pause_log = LOG_LIMIT_INIT;
 static struct log_limit failure_log = LOG_LIMIT_INIT;
@@ -24,48 +28,61 @@ static bool room(const struct io_budget *budget)
     return atomic_load_explicit(&budget->used, memory_order_relaxed) < budget->limit;
 }
 
-static void on_pause_over(uv_timer_t *timer);
-
-static void offer(struct listener *listener)
-{
-    struct io_budget *budget = listener->io->budget;
-
-    if (!listener->waiting)
-        return;
-    if (room(budget)) {
-        listener->waiting = false;
-        listener->on_connection(listener);
-        return;
-    }
-    counter_add(&listener->io->counters.accept_pauses, 1);
-    log_limited(&pause_log,
-                "all %d connections that the descriptor limit allows are in use: accepting pauses "
-                "until some leave; raise the limit of open files (ulimit -n, LimitNOFILE=)",
-                budget->limit);
-    set_state(listener, LISTENER_PAUSED);
-    uv_timer_start(&listener->pause, on_pause_over, LISTENER_PAUSE_MS, 0);
-}
+static void on_connections(uv_poll_t *socket, int status, int events);
 
 static void on_pause_over(uv_timer_t *timer)
 {
     struct listener *listener = timer->data;
 
     set_state(listener, LISTENER_LISTENING);
-    offer(listener);
+    uv_poll_start(&listener->socket, UV_READABLE, on_connections);
 }
 
-static void on_connection(uv_stream_t *socket, int status)
+static void pause_accepting(struct listener *listener)
+{
+    set_state(listener, LISTENER_PAUSED);
+    uv_poll_stop(&listener->socket);
+    uv_timer_start(&listener->pause, on_pause_over, LISTENER_PAUSE_MS, 0);
+}
+
+static void on_failure(struct listener *listener, int error)
+{
+    // Nothing waits, or what has waited is gone.
+    if (error == EAGAIN || error == EINTR || error == ECONNABORTED)
+        return;
+    counter_add(&listener->io->counters.accept_failures, 1);
+    log_limited(&failure_log, "a connection could not be accepted: %s", strerror(error));
+    pause_accepting(listener);
+}
+
+static void on_full(struct listener *listener)
+{
+    counter_add(&listener->io->counters.accept_pauses, 1);
+    log_limited(&pause_log,
+                "all %d connections that the descriptor limit allows are in use: accepting pauses "
+                "until some leave; raise the limit of open files (ulimit -n, LimitNOFILE=)",
+                listener->io->budget->limit);
+    pause_accepting(listener);
+}
+
+static void on_connections(uv_poll_t *socket, int status, int events)
 {
     struct listener *listener = socket->data;
 
-    if (status < 0) {
-        counter_add(&listener->io->counters.accept_failures, 1);
-        log_limited(&failure_log, "a connection could not be accepted: %s", uv_strerror(status));
+    (void)status, (void)events;
+    if (!room(listener->io->budget)) {
+        on_full(listener);
         return;
     }
-    listener->waiting = true;
-    if (listener->state == LISTENER_LISTENING)
-        offer(listener);
+    for (int n = 0; n < LISTENER_TURN_MAX && room(listener->io->budget); n++) {
+        const int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+        if (fd < 0) {
+            on_failure(listener, errno);
+            return;
+        }
+        listener->on_connection(listener, fd);
+    }
 }
 
 int listener_start(struct listener *listener, struct io_context *io, int fd,
@@ -74,14 +91,16 @@ int listener_start(struct listener *listener, struct io_context *io, int fd,
     int err;
 
     listener->io = io;
+    listener->fd = fd;
     listener->state = LISTENER_LISTENING;
-    listener->waiting = false;
     listener->on_connection = cb;
     uv_timer_init(io->loop, &listener->pause);
-    uv_tcp_init(io->loop, &listener->socket);
     listener->socket.data = listener->pause.data = listener;
-    err = uv_tcp_open(&listener->socket, fd);
-    return err ? err : uv_listen((uv_stream_t *)&listener->socket, LISTENER_BACKLOG, on_connection);
+    err = uv_poll_init(io->loop, &listener->socket, fd);
+    assert(err == 0); // a socket, and no other handle's
+    if (listen(fd, LISTENER_BACKLOG) != 0)
+        return uv_translate_sys_error(errno);
+    return uv_poll_start(&listener->socket, UV_READABLE, on_connections);
 }
 
 void listener_close(struct listener *listener)
@@ -91,4 +110,5 @@ void listener_close(struct listener *listener)
     set_state(listener, LISTENER_CLOSING);
     uv_close((uv_handle_t *)&listener->pause, NULL);
     uv_close((uv_handle_t *)&listener->socket, NULL);
+    close(listener->fd);
 }

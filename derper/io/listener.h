@@ -2,7 +2,7 @@
 //
 // One listening TCP socket of one loop. It accepts nothing while the process has no room for
 // connections: it then pauses for LISTENER_PAUSE_MS, counts and logs that, and asks again; what
-// waits stays in the kernel's backlog.
+// waits stays in the kernel's backlog. The same when a connection cannot be accepted.
 #ifndef DERPER_IO_LISTENER_H
 #define DERPER_IO_LISTENER_H
 
@@ -13,24 +13,26 @@
 
 #define LISTENER_BACKLOG 4096
 #define LISTENER_PAUSE_MS 1000
+#define LISTENER_TURN_MAX 64 // connections accepted before others have their turn
 
 struct listener;
 
-// A connection waits: the owner takes it with stream_accept.
-typedef void (*listener_connection_cb)(struct listener *listener);
+// A connection, non-blocking and the callee's. It has the socket options (no delay, keep-alive,
+// user timeout) of the listening socket.
+typedef void (*listener_connection_cb)(struct listener *listener, int fd);
 
-// LISTENING --no room--> PAUSED --timer--> LISTENING
+// LISTENING --no room, failure--> PAUSED --timer--> LISTENING
 // LISTENING, PAUSED --listener_close--> CLOSING
 enum listener_state { LISTENER_LISTENING, LISTENER_PAUSED, LISTENER_CLOSING };
 
 // Embedded in its owner, which lives until the loop has closed its handles. Fields are the module's
 // own except `data`.
 struct listener {
-    uv_tcp_t socket;
+    uv_poll_t socket;
     uv_timer_t pause;
+    int fd;
     struct io_context *io;
     enum listener_state state;
-    bool waiting; // a connection was announced and not yet taken
     listener_connection_cb on_connection;
     void *data;
 };

@@ -5,10 +5,14 @@
 #include "io/engine.h"
 
 #include <arpa/inet.h>
-#include <arpa/inet.h>
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define READS_BEFORE_ERROR_MAX 32
 
 bool stream_deliver(struct stream *stream, uint8_t *data, size_t len)
 {
@@ -18,45 +22,40 @@ bool stream_deliver(struct stream *stream, uint8_t *data, size_t len)
 
 bool stream_fail(struct stream *stream, enum stream_end why)
 {
-    if (stream->state == STREAM_OPEN) {
-        uv_read_stop((uv_stream_t *)&stream->tcp);
+    if (stream->state == STREAM_OPEN && !stream->ended) {
+        stream->ended = true;
+        stream_set_reading(stream, false);
         stream->callbacks->on_end(stream, why);
     }
     return false;
 }
 
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+// One read, so that every socket has its turn. False at the end of the stream.
+static bool on_readable(struct stream *stream)
 {
-    struct stream *stream = handle->data;
+    uint8_t *buffer = stream->io->read_buffer;
+    const ssize_t n = recv(stream->fd, buffer, IO_READ_BYTES, 0);
 
-    (void)suggested;
-    // No buffer makes libuv go on to the next socket.
-    *buf = uv_buf_init((char *)stream->io->read_buffer, stream->had_its_turn ? 0 : IO_READ_BYTES);
-    stream->had_its_turn = false;
+    if (n > 0)
+        return stream->engine->receive(stream, buffer, (size_t)n);
+    if (n == 0)
+        return stream_fail(stream, STREAM_END_EOF);
+    return errno == EAGAIN || errno == EINTR || stream_fail(stream, STREAM_END_RESET);
 }
 
-static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buf)
-{
-    struct stream *stream = handle->data;
+static void on_event(uv_poll_t *poll, int status, int events);
 
-    // libuv would read on while the buffer is filled, up to 32 times, before it looks at another
-    // socket.
-    if (n == IO_READ_BYTES)
-        stream->had_its_turn = true;
-    if (n == UV_ENOBUFS)
-        return;
-    if (n > 0)
-        stream->engine->receive(stream, (uint8_t *)buf->base, (size_t)n);
-    else if (n < 0)
-        stream_fail(stream, n == UV_EOF ? STREAM_END_EOF : STREAM_END_RESET);
+static void update_events(struct stream *stream)
+{
+    uv_poll_start(&stream->poll,
+                  (stream->reading ? UV_READABLE : 0) | (stream->unsent ? UV_WRITABLE : 0),
+                  on_event);
 }
 
 void stream_set_reading(struct stream *stream, bool on)
 {
-    if (on)
-        uv_read_start((uv_stream_t *)&stream->tcp, on_alloc, on_read);
-    else
-        uv_read_stop((uv_stream_t *)&stream->tcp);
+    stream->reading = on;
+    update_events(stream);
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -68,24 +67,35 @@ static void on_closed(uv_handle_t *handle)
     free(stream);
 }
 
-struct stream *stream_accept(struct io_context *io, uv_stream_t *listening, bool tls,
+static void close_handle(struct stream *stream)
+{
+    stream->state = STREAM_CLOSING;
+    uv_close((uv_handle_t *)&stream->poll, on_closed);
+    close(stream->fd);
+}
+
+struct stream *stream_accept(struct io_context *io, int fd, bool tls,
                              const struct stream_callbacks *callbacks, void *owner)
 {
     struct stream *stream = memory_zeroed(sizeof *stream);
 
     stream->io = io;
+    stream->fd = fd;
     stream->engine = tls ? &engine_openssl : &engine_plain;
     stream->callbacks = callbacks;
     stream->owner = owner;
-    stream->tcp.data = stream;
+    stream->poll.data = stream;
+    if (uv_poll_init(io->loop, &stream->poll, fd) != 0) {
+        counter_add(&io->counters.accept_failures, 1);
+        close(fd);
+        free(stream);
+        return NULL;
+    }
     counter_add(&io->counters.streams, 1);
     atomic_fetch_add_explicit(&io->budget->used, 1, memory_order_relaxed);
-    uv_tcp_init(io->loop, &stream->tcp);
-    if (uv_accept(listening, (uv_stream_t *)&stream->tcp) != 0 ||
-        stream->engine->start(stream) != 0) {
+    if (stream->engine->start(stream) != 0) {
         counter_add(&io->counters.accept_failures, 1);
-        stream->state = STREAM_CLOSING;
-        uv_close((uv_handle_t *)&stream->tcp, on_closed);
+        close_handle(stream);
         return NULL;
     }
     counter_add(tls ? &io->counters.tls_accepted : &io->counters.plain_accepted, 1);
@@ -108,64 +118,110 @@ void stream_set_owner(struct stream *stream, const struct stream_callbacks *call
     stream->owner = owner;
 }
 
-static void on_written(uv_write_t *request, int status)
+// What the socket takes of it now, or a negative libuv error.
+static ssize_t send_some(const struct stream *stream, const uint8_t *data, size_t len)
 {
-    struct unsent *unsent = request->data;
-    struct stream *stream = unsent->stream;
+    const ssize_t n = send(stream->fd, data, len, MSG_NOSIGNAL);
 
-    const bool answer = unsent->answer;
+    if (n >= 0)
+        return n;
+    return errno == EAGAIN || errno == EINTR ? 0 : uv_translate_sys_error(errno);
+}
 
+static void keep_unsent(struct stream *stream, bool answer, const uint8_t *data, size_t len)
+{
+    struct unsent *unsent = memory_get(sizeof *unsent + len), **last = &stream->unsent;
+
+    *unsent = (struct unsent){.answer = answer, .len = len};
+    memcpy(unsent->data, data, len);
+    while (*last)
+        last = &(*last)->next;
+    *last = unsent;
+    if (last == &stream->unsent)
+        update_events(stream);
     if (answer)
+        stream->answers++;
+    else
+        stream->blocked = true;
+}
+
+static void drop_unsent(struct stream *stream)
+{
+    struct unsent *unsent = stream->unsent;
+
+    stream->unsent = unsent->next;
+    if (unsent->answer)
         stream->answers--;
     else
-        stream->unsent = NULL;
+        stream->blocked = false;
     free(unsent);
-    if (stream->state != STREAM_OPEN)
-        return;
-    if (status < 0)
+}
+
+// Sends what waits, as far as the socket takes it. False when that fails.
+static bool send_unsent(struct stream *stream)
+{
+    while (stream->unsent) {
+        struct unsent *unsent = stream->unsent;
+        const ssize_t n =
+            send_some(stream, unsent->data + unsent->sent, unsent->len - unsent->sent);
+
+        if (n < 0)
+            return false;
+        unsent->sent += (size_t)n;
+        if (unsent->sent < unsent->len)
+            return true;
+        drop_unsent(stream);
+    }
+    update_events(stream);
+    if (stream->shut)
+        shutdown(stream->fd, SHUT_WR);
+    return true;
+}
+
+static void on_writable(struct stream *stream)
+{
+    const bool blocked = stream->blocked;
+
+    if (!send_unsent(stream))
         stream_fail(stream, STREAM_END_RESET);
-    else if (!answer)
+    else if (blocked && !stream->blocked)
         stream->callbacks->on_drained(stream);
 }
 
-static int keep_unsent(struct stream *stream, bool answer, const uint8_t *data, size_t len)
+static void on_event(uv_poll_t *poll, int status, int events)
 {
-    struct unsent *unsent = memory_get(sizeof *unsent + len);
+    struct stream *stream = poll->data;
 
-    unsent->request.data = unsent;
-    unsent->stream = stream;
-    unsent->answer = answer;
-    memcpy(unsent->data, data, len);
-
-    const uv_buf_t buf = uv_buf_init((char *)unsent->data, (unsigned)len);
-    const int err = uv_write(&unsent->request, (uv_stream_t *)&stream->tcp, &buf, 1, on_written);
-
-    if (err < 0)
-        free(unsent);
-    else if (answer)
-        stream->answers++;
-    else
-        stream->unsent = unsent;
-    return err;
+    // An error of the socket, by which the handle is stopped. There may be data in front of it.
+    if (status < 0) {
+        for (int n = 0; n < READS_BEFORE_ERROR_MAX && stream->reading && on_readable(stream); n++)
+            ;
+        stream_fail(stream, STREAM_END_RESET);
+        return;
+    }
+    if (events & UV_READABLE && !on_readable(stream))
+        return;
+    if (events & UV_WRITABLE)
+        on_writable(stream);
 }
 
 // Sends what stands in the context's `out`, behind whatever waits already.
 static int flush_out(struct stream *stream, bool answer)
 {
     struct io_context *io = stream->io;
-    const uv_buf_t buf = uv_buf_init((char *)io->out, (unsigned)io->out_len);
     const size_t len = io->out_len;
-    int n;
+    ssize_t n = 0;
 
     io->out_len = 0;
     if (len == 0)
         return 0;
-    n = uv_try_write((uv_stream_t *)&stream->tcp, &buf, 1);
-    if (n == UV_EAGAIN)
-        n = 0;
-    if (n < 0 || (size_t)n == len)
-        return n < 0 ? n : 0;
-    return keep_unsent(stream, answer, io->out + n, len - (size_t)n);
+    if (!stream->unsent)
+        n = send_some(stream, io->out, len);
+    if (n < 0)
+        return (int)n;
+    if ((size_t)n < len)
+        keep_unsent(stream, answer, io->out + n, len - (size_t)n);
+    return 0;
 }
 
 int stream_send_answer(struct stream *stream)
@@ -178,7 +234,7 @@ int stream_send_answer(struct stream *stream)
 
 int stream_write(struct stream *stream, const struct stream_buf *pieces, size_t count)
 {
-    assert(stream->state == STREAM_OPEN && !stream->unsent && stream->io->out_len == 0);
+    assert(stream->state == STREAM_OPEN && !stream->blocked && stream->io->out_len == 0);
     if (!stream->engine->seal(stream, pieces, count)) {
         stream->io->out_len = 0;
         return UV_EPROTO;
@@ -188,46 +244,42 @@ int stream_write(struct stream *stream, const struct stream_buf *pieces, size_t 
 
 bool stream_blocked(const struct stream *stream)
 {
-    return stream->unsent != NULL;
+    return stream->blocked;
 }
 
 size_t stream_unsent_bytes(const struct stream *stream)
 {
-    return uv_stream_get_write_queue_size((const uv_stream_t *)&stream->tcp);
-}
+    size_t bytes = 0;
 
-static void on_shut(uv_shutdown_t *request, int status)
-{
-    (void)status;
-    free(request);
+    for (const struct unsent *unsent = stream->unsent; unsent; unsent = unsent->next)
+        bytes += unsent->len - unsent->sent;
+    return bytes;
 }
 
 void stream_shutdown(struct stream *stream)
 {
-    uv_shutdown_t *request;
-
     if (stream->state != STREAM_OPEN || stream->shut)
         return;
     stream->shut = true;
     stream->engine->goodbye(stream);
     flush_out(stream, true);
-    request = memory_get(sizeof *request);
-    if (uv_shutdown(request, (uv_stream_t *)&stream->tcp, on_shut) < 0)
-        free(request);
+    if (!stream->unsent)
+        shutdown(stream->fd, SHUT_WR);
 }
 
 void stream_close(struct stream *stream)
 {
     if (stream->state != STREAM_OPEN)
         return;
-    if (!stream->unsent && !stream->shut) {
+    if (!stream->blocked && !stream->shut) {
         stream->engine->goodbye(stream);
         flush_out(stream, true);
     }
     stream->io->out_len = 0;
-    stream->state = STREAM_CLOSING;
+    while (stream->unsent)
+        drop_unsent(stream);
     stream->engine->stop(stream);
-    uv_close((uv_handle_t *)&stream->tcp, on_closed);
+    close_handle(stream);
 }
 
 int stream_tls_version(const struct stream *stream)
@@ -240,10 +292,10 @@ int stream_tls_version(const struct stream *stream)
 void stream_peer(const struct stream *stream, struct sockaddr_in6 *out)
 {
     struct sockaddr_storage address = {0};
-    int len = sizeof address;
+    socklen_t len = sizeof address;
 
     *out = (struct sockaddr_in6){.sin6_family = AF_INET6};
-    if (uv_tcp_getpeername(&stream->tcp, (struct sockaddr *)&address, &len) != 0)
+    if (getpeername(stream->fd, (struct sockaddr *)&address, &len) != 0)
         return;
     if (address.ss_family == AF_INET6) {
         memcpy(out, &address, sizeof *out);

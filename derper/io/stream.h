@@ -42,21 +42,24 @@ enum stream_state { STREAM_OPEN, STREAM_CLOSING };
 
 // Fields are the module's own and its engines', except `owner`.
 struct stream {
-    uv_tcp_t tcp;
+    uv_poll_t poll;
     struct io_context *io;
     const struct engine *engine;
     SSL *ssl;                  // the OpenSSL engine's
     struct detached *detached; // the detached engine's
     const struct stream_callbacks *callbacks;
     void *owner;
-    struct unsent *unsent; // what the socket did not take; NULL unless blocked
-    uint32_t barren;       // the OpenSSL engine's: bytes received since the last data
-    uint8_t state;
-    uint8_t answers; // the engine's own words that the socket did not take
-    bool ready;      // handshake complete
-    bool counted_tls13;
-    bool shut;         // our side is half-closed
-    bool had_its_turn; // one read has filled the buffer
+    struct unsent *unsent; // what the socket did not take, in order
+    int fd;
+    uint32_t barren;   // the OpenSSL engine's: bytes received since the last data
+    uint8_t answers;   // of what waits, the engine's own words
+    uint8_t state : 1; // enum stream_state
+    bool reading : 1;
+    bool blocked : 1; // of what waits, the owner's write
+    bool ready : 1;   // handshake complete
+    bool counted_tls13 : 1;
+    bool shut : 1;  // our side is half-closed
+    bool ended : 1; // the owner has been told
 };
 
 struct stream_buf {
@@ -64,10 +67,9 @@ struct stream_buf {
     size_t len;
 };
 
-// Takes a connection that waits on `listening`, whose socket options (no delay, keep-alive, user
-// timeout) it has. TLS when `tls`. NULL when it could not be had (counted); the owner's callbacks
-// start with the next loop turn.
-struct stream *stream_accept(struct io_context *io, uv_stream_t *listening, bool tls,
+// Takes `fd`, a connection that was accepted, non-blocking. TLS when `tls`. NULL when no stream
+// could be had (counted; `fd` is closed); the owner's callbacks start with the next loop turn.
+struct stream *stream_accept(struct io_context *io, int fd, bool tls,
                              const struct stream_callbacks *callbacks, void *owner);
 
 // The stream gets a new owner, for instance after an upgrade.

@@ -21,11 +21,9 @@ static void sample_rtt(struct client *client)
     static const uint32_t bounds_ms[RTT_BUCKETS - 1] = {10, 20, 50, 100, 150, 250, 500};
     struct tcp_info info;
     socklen_t len = sizeof info;
-    uv_os_fd_t fd;
     size_t i = 0;
 
-    if (uv_fileno((uv_handle_t *)&client->stream->tcp, &fd) != 0 ||
-        getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
+    if (getsockopt(client->stream->fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
         return;
     while (i < RTT_BUCKETS - 1 && info.tcpi_rtt > bounds_ms[i] * 1000)
         i++;

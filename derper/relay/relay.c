@@ -72,11 +72,11 @@ struct listen_task {
     int fd;
 };
 
-static void on_connection(struct listener *listener)
+static void on_connection(struct listener *listener, int fd)
 {
     struct worker_listener *mine = list_entry(listener, struct worker_listener, listener);
 
-    http_accept(listener->io, (uv_stream_t *)&listener->socket, mine->tls, mine->service);
+    http_accept(listener->io, fd, mine->tls, mine->service);
 }
 
 static void run_listen_task(struct worker *worker, struct task *task)

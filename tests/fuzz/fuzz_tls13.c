@@ -115,13 +115,13 @@ static void stream_begin(void)
     demand(stream != NULL);
     stream->io = &io;
     stream->callbacks = &callbacks;
-    stream->tcp.data = stream;
+    stream->poll.data = stream;
+    stream->fd = pair[1];
     stream->ready = stream->counted_tls13 = true;
     counter_add(&io.counters.streams, 1);
     counter_add(&io.counters.tls13_active, 1);
     atomic_fetch_add(&budget.used, 1);
-    uv_tcp_init(&loop, &stream->tcp);
-    demand(uv_tcp_open(&stream->tcp, pair[1]) == 0);
+    demand(uv_poll_init(&loop, &stream->poll, pair[1]) == 0);
     demand(engine_detached_begin(stream, suite, client_secret, server_secret));
     demand(tls13_direction_start(&to, suite, client_secret));
     demand(tls13_direction_start(&from, suite, server_secret));

@@ -25,12 +25,14 @@ static void demand(bool held, const char *what)
     }
 }
 
-static void on_connection(uv_stream_t *listening, int status)
+static void on_connection(uv_poll_t *listening, int status, int events)
 {
     struct http_peer *peer = listening->data;
+    const int fd = accept4(peer->listening_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-    demand(status == 0, "connection");
-    http_accept(&peer->io, listening, false, peer->service);
+    (void)events;
+    demand(status == 0 && fd >= 0, "connection");
+    http_accept(&peer->io, fd, false, peer->service);
 }
 
 static int bound_socket(struct http_peer *peer, int family)
@@ -54,24 +56,18 @@ static int bound_socket(struct http_peer *peer, int family)
 
 void http_peer_start(struct http_peer *peer, const struct http_service *service, int family)
 {
-    int fd, err;
-
     memset(peer, 0, sizeof *peer);
     peer->service = service;
     peer->fd = -1;
     peer->budget.limit = 1000;
     demand(uv_loop_init(&peer->loop) == 0, "loop");
     io_context_init(&peer->io, &peer->loop, &peer->budget);
-    fd = bound_socket(peer, family);
-    if (family == AF_INET) {
-        uv_tcp_init(&peer->loop, &peer->listening.tcp);
-        err = uv_tcp_open(&peer->listening.tcp, fd);
-    } else {
-        uv_pipe_init(&peer->loop, &peer->listening.pipe, 0);
-        err = uv_pipe_open(&peer->listening.pipe, fd);
-    }
-    peer->listening.stream.data = peer;
-    demand(err == 0 && uv_listen(&peer->listening.stream, 16, on_connection) == 0, "listen");
+    peer->listening_fd = bound_socket(peer, family);
+    peer->listening.data = peer;
+    demand(listen(peer->listening_fd, 16) == 0 &&
+               uv_poll_init(&peer->loop, &peer->listening, peer->listening_fd) == 0 &&
+               uv_poll_start(&peer->listening, UV_READABLE, on_connection) == 0,
+           "listen");
 }
 
 void http_peer_turn(struct http_peer *peer)
@@ -115,6 +111,7 @@ void http_peer_stop(struct http_peer *peer)
     http_peer_disconnect(peer);
     http_close_all(&peer->io);
     uv_close((uv_handle_t *)&peer->listening, NULL);
+    close(peer->listening_fd);
     uv_run(&peer->loop, UV_RUN_DEFAULT);
     demand(uv_loop_close(&peer->loop) == 0, "the loop does not close");
     demand(counter_read(&peer->io.counters.streams) == 0, "a stream is left");

@@ -19,11 +19,8 @@ struct http_peer {
     struct io_budget budget;
     struct io_context io;
     const struct http_service *service;
-    union {
-        uv_stream_t stream;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    } listening;
+    uv_poll_t listening;
+    int listening_fd;
     struct sockaddr_storage address;
     socklen_t address_len;
     uint64_t skipped_ms; // how far the wheel's clock is ahead of the real one

@@ -138,12 +138,11 @@ static void on_end(struct stream *stream, enum stream_end why)
 static const struct stream_callbacks callbacks = {
     .on_ready = on_ready, .on_data = on_data, .on_drained = on_drained, .on_end = on_end};
 
-static void on_connection(struct listener *listener)
+static void on_connection(struct listener *listener, int fd)
 {
     struct rig *rig = listener->data;
 
-    rig->accepting->stream =
-        stream_accept(&rig->io, (uv_stream_t *)&listener->socket, true, &callbacks, rig->accepting);
+    rig->accepting->stream = stream_accept(&rig->io, fd, true, &callbacks, rig->accepting);
     assert_non_null(rig->accepting->stream);
 }
 

@@ -36,13 +36,12 @@ static void on_end(struct stream *stream, enum stream_end why)
 
 static const struct stream_callbacks callbacks = {.on_data = on_data, .on_end = on_end};
 
-static void on_connection(struct listener *listener)
+static void on_connection(struct listener *listener, int fd)
 {
     struct rig *rig = listener->data;
 
     assert_true(rig->count < 4);
-    rig->streams[rig->count++] =
-        stream_accept(&rig->io, (uv_stream_t *)&listener->socket, false, &callbacks, NULL);
+    rig->streams[rig->count++] = stream_accept(&rig->io, fd, false, &callbacks, NULL);
 }
 
 static void rig_start(struct rig *rig, int limit)

@@ -145,13 +145,12 @@ static const struct stream_callbacks callbacks = {
     .on_end = on_end,
 };
 
-static void on_connection(struct listener *listener)
+static void on_connection(struct listener *listener, int fd)
 {
     struct rig *rig = listener->data;
     struct side *side = &rig->sides[rig->accepted++];
 
-    side->stream = stream_accept(&rig->io, (uv_stream_t *)&listener->socket, rig->version != 0,
-                                 &callbacks, side);
+    side->stream = stream_accept(&rig->io, fd, rig->version != 0, &callbacks, side);
 }
 
 static void set_versions(SSL_CTX *ctx, int version)
