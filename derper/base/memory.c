@@ -4,6 +4,7 @@
 #include "base/log.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static void *checked(void *memory, size_t size)
 {
@@ -22,6 +23,11 @@ void *memory_get(size_t size)
 void *memory_zeroed(size_t size)
 {
     return checked(calloc(1, size), size);
+}
+
+void *memory_zeroed_aligned(size_t size, size_t alignment)
+{
+    return memset(checked(aligned_alloc(alignment, size), size), 0, size);
 }
 
 void *memory_resize(void *old, size_t size)

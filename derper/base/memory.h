@@ -9,6 +9,7 @@
 // Never NULL; the process ends with a message when memory is exhausted.
 void *memory_get(size_t size);
 void *memory_zeroed(size_t size);
+void *memory_zeroed_aligned(size_t size, size_t alignment); // which divides the size
 void *memory_resize(void *old, size_t size);
 
 #endif

@@ -52,7 +52,7 @@ static void send_away(struct worker *worker, struct route *route, const struct c
     const bool share = within_share(route, kind, inbox, len);
 
     if (inbox_bytes(inbox, outbox) < (share ? 2 * INBOX_MAX_BYTES : INBOX_MAX_BYTES))
-        outbox_append(outbox, to, message_types[kind], frame, len);
+        outbox_append(outbox, &worker->batches, to, message_types[kind], frame, len);
     else
         outgoing_count_drop(worker, DROP_QUEUE_TAIL, kind, len - PACKET_OFFSET);
 }
@@ -151,7 +151,8 @@ void forward_peer_gone(struct worker *worker, const struct route *destination,
                         &to, &epoch))
         return;
     if (to.worker != worker->index) {
-        outbox_append(&worker->outboxes[to.worker], &to, MESSAGE_PEER_GONE, peer->bytes, KEY_BYTES);
+        outbox_append(&worker->outboxes[to.worker], &worker->batches, &to, MESSAGE_PEER_GONE,
+                      peer->bytes, KEY_BYTES);
         return;
     }
     client = slots_find(&worker->slots, &to);
@@ -172,7 +173,8 @@ void forward_duplicate(struct worker *worker, const struct client_handle *handle
     if (handle->worker == worker->index)
         mark_duplicate(worker, handle);
     else
-        outbox_append(&worker->outboxes[handle->worker], handle, MESSAGE_DUPLICATE, NULL, 0);
+        outbox_append(&worker->outboxes[handle->worker], &worker->batches, handle,
+                      MESSAGE_DUPLICATE, NULL, 0);
 }
 
 static void deliver_peer_gone(struct worker *worker, const struct message *message)

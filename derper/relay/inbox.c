@@ -9,26 +9,32 @@
 #define BATCH_BYTES 16384
 #define ALIGN(n) (((n) + 7) & ~(size_t)7)
 
-static struct batch *batch_new(size_t need)
+static struct batch *batch_new(struct batch_pool *pool, size_t need)
 {
     const size_t capacity = need > BATCH_BYTES ? need : BATCH_BYTES;
-    struct batch *batch = memory_get(sizeof *batch + capacity);
+    struct batch *batch = pool->head;
 
+    if (batch && capacity == BATCH_BYTES) {
+        pool->head = batch->next;
+        pool->count--;
+    } else {
+        batch = memory_get(sizeof *batch + capacity);
+    }
     batch->next = NULL;
     batch->len = 0;
     batch->capacity = capacity;
     return batch;
 }
 
-void outbox_append(struct outbox *outbox, const struct client_handle *to, enum message_type type,
-                   const uint8_t *body, size_t len)
+void outbox_append(struct outbox *outbox, struct batch_pool *pool, const struct client_handle *to,
+                   enum message_type type, const uint8_t *body, size_t len)
 {
     const size_t need = ALIGN(sizeof(struct message) + len);
     struct batch *batch = outbox->tail;
     struct message *message;
 
     if (!batch || batch->capacity - batch->len < need) {
-        batch = batch_new(need);
+        batch = batch_new(pool, need);
         if (outbox->tail)
             outbox->tail->next = batch;
         else
@@ -117,6 +123,22 @@ void batch_free_all(struct batch *batch)
         struct batch *next = batch->next;
 
         free(batch);
+        batch = next;
+    }
+}
+
+void batch_pool_put(struct batch_pool *pool, struct batch *batch)
+{
+    while (batch) {
+        struct batch *next = batch->next;
+
+        if (batch->capacity == BATCH_BYTES && pool->count < BATCH_POOL_MAX) {
+            batch->next = pool->head;
+            pool->head = batch;
+            pool->count++;
+        } else {
+            free(batch);
+        }
         batch = next;
     }
 }

@@ -41,6 +41,14 @@ struct batch {
     uint8_t data[] __attribute__((aligned(8)));
 };
 
+// A worker's spare batches. Those that it has received and emptied are what it fills next, as
+// memory that one thread allocates and another one frees takes locks inside malloc.
+struct batch_pool {
+    struct batch *head;
+    size_t count;
+};
+#define BATCH_POOL_MAX 8
+
 // What a worker has for one other.
 struct outbox {
     struct batch *head, *tail;
@@ -55,8 +63,8 @@ struct inbox {
     bool closed;
 } __attribute__((aligned(128)));
 
-void outbox_append(struct outbox *outbox, const struct client_handle *to, enum message_type type,
-                   const uint8_t *body, size_t len);
+void outbox_append(struct outbox *outbox, struct batch_pool *pool, const struct client_handle *to,
+                   enum message_type type, const uint8_t *body, size_t len);
 
 void inbox_init(struct inbox *inbox);
 
@@ -80,7 +88,7 @@ static inline uint32_t inbox_taken(const struct inbox *inbox)
 // worker has to be woken.
 bool inbox_receive(struct inbox *inbox, struct outbox *outbox);
 
-// Takes everything that is there; the caller frees the batches with batch_free_all.
+// Takes everything that is there; the caller gives the batches to batch_pool_put or batch_free_all.
 struct batch *inbox_take(struct inbox *inbox);
 
 // The message at `*offset`, or NULL at the end; moves on.
@@ -92,5 +100,8 @@ static inline const uint8_t *message_body(const struct message *message)
 }
 
 void batch_free_all(struct batch *batch);
+
+// Takes a list of batches: frees those of unusual size, and what is too much.
+void batch_pool_put(struct batch_pool *pool, struct batch *batch);
 
 #endif

@@ -33,18 +33,6 @@ static void post_stop(struct worker *worker)
     worker_post(worker, task);
 }
 
-// A worker is aligned for its inbox, which other threads write to.
-static struct worker *worker_get(void)
-{
-    struct worker *worker = aligned_alloc(_Alignof(struct worker), sizeof *worker);
-
-    if (!worker) {
-        log_warnx("out of memory: a worker could not be had");
-        abort();
-    }
-    return worker;
-}
-
 int relay_start(struct relay *relay, const struct relay_config *config)
 {
     int err = 0;
@@ -56,7 +44,8 @@ int relay_start(struct relay *relay, const struct relay_config *config)
     directory_init(&relay->directory);
     relay->workers = memory_zeroed(config->workers * sizeof *relay->workers);
     for (size_t i = 0; i < config->workers && !err; i++) {
-        relay->workers[i] = worker_get();
+        relay->workers[i] =
+            memory_zeroed_aligned(sizeof *relay->workers[i], _Alignof(struct worker));
         err = worker_init(relay->workers[i], relay, i);
     }
     for (size_t i = 0; i < config->workers && !err; i++)

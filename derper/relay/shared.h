@@ -35,12 +35,14 @@ struct relay_config {
     struct server_limits limits;
 };
 
+// What each packet reads stands in front, on lines that nobody writes to; each shard of the
+// directory has lines of its own.
 struct relay {
     struct relay_config config;
-    struct directory directory;
-    struct io_budget budget;
-    _Atomic bool stopping;
     struct worker **workers; // config.workers of them
+    _Atomic bool stopping;
+    struct directory directory;
+    struct io_budget budget; // written to with each connection
 };
 
 #endif

@@ -52,6 +52,7 @@ struct worker {
     struct relay_counters counters;
 
     struct outbox *outboxes; // one for each worker; our own stays empty
+    struct batch_pool batches;
     struct inbox inbox;
     pthread_mutex_t task_lock;
     struct task *_Atomic tasks; // read without the lock: is there any?

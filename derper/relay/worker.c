@@ -133,7 +133,7 @@ static void on_wake(uv_poll_t *poll, int status, int events)
         while ((message = batch_next(batch, &offset)))
             forward_deliver(worker, message);
     }
-    batch_free_all(batches);
+    batch_pool_put(&worker->batches, batches);
     run_tasks(worker);
 }
 
@@ -232,6 +232,7 @@ void worker_deinit(struct worker *worker)
     pthread_mutex_destroy(&worker->task_lock);
     chunk_pool_deinit(&worker->chunks);
     io_context_deinit(&worker->io);
+    batch_free_all(worker->batches.head);
     free(worker->outboxes);
     slots_deinit(&worker->slots);
 }

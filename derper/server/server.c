@@ -361,7 +361,7 @@ static void start_log(const struct options *options)
 
 int server_run(const struct options *options)
 {
-    struct server *server = memory_zeroed(sizeof *server);
+    struct server *server = memory_zeroed_aligned(sizeof *server, _Alignof(struct server));
 
     server->options = options;
     server->workers = options->workers > 0 ? (size_t)options->workers : cpus_usable();
