@@ -7,6 +7,7 @@ void wheel_init(struct wheel *wheel, uint64_t now_ms)
         list_init(&wheel->slots[i]);
     wheel->tick = 0;
     wheel->armed = 0;
+    wheel->bound = 0;
     wheel->start_ms = now_ms;
 }
 
@@ -27,7 +28,8 @@ void wheel_arm(struct wheel *wheel, struct wheel_timer *timer, uint64_t deadline
     if (tick > wheel->tick + WHEEL_SLOTS - 1)
         tick = wheel->tick + WHEEL_SLOTS - 1;
     list_append(&wheel->slots[tick % WHEEL_SLOTS], &timer->node);
-    wheel->armed++;
+    if (wheel->armed++ == 0 || tick < wheel->bound)
+        wheel->bound = tick;
 }
 
 void wheel_disarm(struct wheel *wheel, struct wheel_timer *timer)
@@ -36,6 +38,30 @@ void wheel_disarm(struct wheel *wheel, struct wheel_timer *timer)
         return;
     list_unlink(&timer->node);
     wheel->armed--;
+}
+
+static uint64_t tick_of(const struct wheel *wheel, uint64_t now_ms)
+{
+    return now_ms > wheel->start_ms ? (now_ms - wheel->start_ms) / WHEEL_TICK_MS : 0;
+}
+
+uint64_t wheel_due_ms(struct wheel *wheel)
+{
+    if (wheel->bound <= wheel->tick)
+        wheel->bound = wheel->tick + 1;
+    while (list_empty(&wheel->slots[wheel->bound % WHEEL_SLOTS]))
+        wheel->bound++;
+    return wheel_bound_ms(wheel);
+}
+
+void wheel_skip(struct wheel *wheel, uint64_t now_ms)
+{
+    uint64_t tick = tick_of(wheel, now_ms);
+
+    if (wheel->armed > 0 && tick >= wheel->bound)
+        tick = wheel->bound - 1;
+    if (tick > wheel->tick)
+        wheel->tick = tick;
 }
 
 // Moves the wheel on to tick `last` and what is due by then into `due`, oldest slot first.
@@ -52,7 +78,7 @@ static void collect(struct wheel *wheel, uint64_t last, struct list *due)
 
 void wheel_run(struct wheel *wheel, uint64_t now_ms)
 {
-    const uint64_t last = now_ms > wheel->start_ms ? (now_ms - wheel->start_ms) / WHEEL_TICK_MS : 0;
+    const uint64_t last = tick_of(wheel, now_ms);
     struct list due;
 
     // The wheel stands at now before the first callback runs, so that what one arms again counts

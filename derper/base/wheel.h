@@ -29,6 +29,7 @@ struct wheel {
     uint64_t tick; // the last one that was run
     uint64_t start_ms;
     uint64_t armed; // timers in the wheel
+    uint64_t bound; // no timer is due before this tick
 };
 
 void wheel_init(struct wheel *wheel, uint64_t now_ms);
@@ -40,6 +41,20 @@ void wheel_arm(struct wheel *wheel, struct wheel_timer *timer, uint64_t deadline
 
 // Harmless when not armed.
 void wheel_disarm(struct wheel *wheel, struct wheel_timer *timer);
+
+// No timer is due before this.
+static inline uint64_t wheel_bound_ms(const struct wheel *wheel)
+{
+    return wheel->start_ms + wheel->bound * WHEEL_TICK_MS;
+}
+
+// When the earliest timer is due. Not for an empty wheel. Looks at the slots up to that one, but at
+// none twice.
+uint64_t wheel_due_ms(struct wheel *wheel);
+
+// Moves the wheel on to `now_ms`, or to just before the earliest timer, and runs nothing: so the
+// horizon counts from now for what is armed next, although nobody has run the wheel for a while.
+void wheel_skip(struct wheel *wheel, uint64_t now_ms);
 
 // Runs every timer whose tick, the first one at or after its deadline, is at or before `now_ms`:
 // each once, also when its callback arms it again for a time that has passed.

@@ -47,9 +47,7 @@ void io_context_arm(struct io_context *io, struct wheel_timer *timer, uint64_t a
 {
     const uint64_t now_ms = clock_ms();
 
-    // An empty wheel is not run, so it may be far behind.
-    if (io->wheel.armed == 0)
-        wheel_run(&io->wheel, now_ms);
+    wheel_skip(&io->wheel, now_ms); // it is run only when something is due
     wheel_arm(&io->wheel, timer, now_ms + after_ms);
 }
 

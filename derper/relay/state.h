@@ -40,7 +40,8 @@ struct worker {
     int wake_fd;           // an eventfd: inbox or tasks. Others write to it, until they have ended
     uv_poll_t wake;        // of wake_fd
     uv_prepare_t turn_end; // runs before the loop sleeps
-    uv_timer_t tick;       // drives the wheel while something is armed
+    uv_timer_t tick;       // for the wheel: set for its earliest timer
+    uint64_t tick_ms;      // and when that is, while it is set; not later than it need be
     struct wheel_timer drain;
     struct io_context io;
     struct worker_listener *listeners;

@@ -46,17 +46,26 @@ static void on_tick(uv_timer_t *timer)
     wheel_run(&worker->io.wheel, clock_ms());
 }
 
-// The system timer runs only while something is armed: an idle worker is never woken.
+// An idle worker is never woken, one with idle clients only for their keep-alives. A timer that is
+// disarmed leaves the system timer as it is: one turn too many is cheaper than a search for the
+// next one each time.
 static void update_tick(struct worker *worker)
 {
-    const bool wanted = worker->io.wheel.armed > 0;
+    struct wheel *wheel = &worker->io.wheel;
+    const bool set = uv_is_active((uv_handle_t *)&worker->tick) != 0;
+    uint64_t now_ms;
 
-    if (wanted == (uv_is_active((uv_handle_t *)&worker->tick) != 0))
-        return;
-    if (wanted)
-        uv_timer_start(&worker->tick, on_tick, WHEEL_TICK_MS, WHEEL_TICK_MS);
-    else
+    if (wheel->armed == 0) {
         uv_timer_stop(&worker->tick);
+        return;
+    }
+    if (set && wheel_bound_ms(wheel) >= worker->tick_ms)
+        return;
+    now_ms = clock_ms();
+    uv_update_time(&worker->loop);
+    worker->tick_ms = wheel_due_ms(wheel);
+    uv_timer_start(&worker->tick, on_tick, worker->tick_ms > now_ms ? worker->tick_ms - now_ms : 0,
+                   0);
 }
 
 static void flush_dirty(struct worker *worker)

@@ -331,6 +331,49 @@ static uint64_t next_random(uint64_t below)
 
 // Random arming, moving and disarming between runs at random distances: never early, late by a tick
 // and the distance between two runs at most, once each.
+// The wheel is run only when it says that something is due, as a worker does it.
+static void test_run_only_when_due(void **state)
+{
+    struct alarm soon, later, gone;
+
+    (void)state;
+    start(&later, on_time, START_MS + 65000);
+    start(&soon, on_time, START_MS + 250);
+    start(&gone, on_time, START_MS + 200);
+    assert_int_equal(wheel_due_ms(&wheel), START_MS + 200);
+    wheel_disarm(&wheel, &gone.timer);
+    assert_int_equal(wheel_bound_ms(&wheel), START_MS + 200);
+    assert_int_equal(wheel_due_ms(&wheel), START_MS + 300);
+    run_at(START_MS + 300);
+    assert_int_equal(soon.calls, 1);
+    assert_int_equal(wheel_due_ms(&wheel), START_MS + 65000);
+
+    // A minute later, with nothing run since, the horizon counts from then.
+    now = START_MS + 60000;
+    wheel_skip(&wheel, now);
+    start(&soon, on_time, now + 65000);
+    assert_int_equal(wheel_due_ms(&wheel), START_MS + 65000);
+
+    // What is due is not passed over, however late it is.
+    now = START_MS + 90000;
+    wheel_skip(&wheel, now);
+    assert_int_equal(wheel_due_ms(&wheel), START_MS + 65000);
+    start(&gone, on_time, now + 100);
+    run_at(now);
+    assert_int_equal(later.calls, 1);
+    assert_int_equal(later.called_ms, now);
+    assert_int_equal(gone.calls, 0);
+    assert_int_equal(wheel_due_ms(&wheel), now + 100);
+    run_at(START_MS + 125000);
+    assert_int_equal(gone.calls + soon.calls, 2);
+
+    // Empty, it goes on to now.
+    wheel_skip(&wheel, now + 500000);
+    start(&later, on_time, now + 500001);
+    assert_int_equal(wheel_due_ms(&wheel), now + 500100);
+    wheel_disarm(&wheel, &later.timer);
+}
+
 static void test_random_timers(void **state)
 {
     static struct alarm alarms[TIMERS];
@@ -376,6 +419,7 @@ int main(void)
         cmocka_unit_test_setup(test_callback_frees_its_owner, setup),
         cmocka_unit_test_setup(test_arming_moves_and_disarming_is_idempotent, setup),
         cmocka_unit_test_setup(test_long_stop_of_the_process, setup),
+        cmocka_unit_test_setup(test_run_only_when_due, setup),
         cmocka_unit_test_setup(test_random_timers, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
