@@ -48,7 +48,8 @@ def status(pid):
 class Relay:
     def __init__(self, options, workers, wrapper=()):
         self.port = free_port()
-        self.command = [*wrapper, f"{options.build}/tests/load/relay-by-port", str(workers), str(self.port)]
+        binary = options.relay or f"{options.build}/tests/load/relay-by-port"
+        self.command = [*wrapper, binary, str(workers), str(self.port)]
 
     def __enter__(self):
         self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, text=True)
@@ -146,7 +147,7 @@ def show_instructions(options):
     print("Instructions of one delivered frame in user space (callgrind).\n\n| load | clients | instructions |")
     print("|---|---|---|")
     for load, step in STEPS.items():
-        for place in ("one worker", "two, none crosses", "two, all cross"):
+        for place in (p for p in ("one worker", "two, none crosses", "two, all cross") if options.only in p):
             few, many = (instructions(options, place, step, n) for n in (1600, 6400))
             print(f"| {load} | {place} | {(many - few) / 4800:.0f} |", flush=True)
 
@@ -177,10 +178,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="+", choices=("counts", "instructions", "idle"))
     parser.add_argument("--build", default=os.path.join(ROOT, "build", "release"), help="a release build")
+    parser.add_argument("--relay", metavar="PATH", help="another relay-by-port, to compare with")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--idle-s", type=float, default=10)
-    parser.add_argument("--only", default="", metavar="WORD", help="places with this in their name (counts)")
+    parser.add_argument("--only", default="", metavar="WORD", help="places with this in their name")
     parser.add_argument("--spread", action="store_true", help="the relay may use the generator's core as well")
     options = parser.parse_args()
     for what in options.what:
