@@ -139,6 +139,13 @@ void conn_close(struct conn *conn)
     shut(conn);
 }
 
+static bool on_login(struct conn *conn)
+{
+    conn->state = CONN_READY;
+    conn->handlers->on_ready(conn);
+    return conn->state == CONN_READY;
+}
+
 // The request, and in a fast start to a known server ClientInfo in the same record.
 static bool send_request(struct conn *conn)
 {
@@ -180,6 +187,10 @@ static bool on_connected(struct conn *conn)
 
     if (getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error != 0)
         return end(conn, "no connection");
+    if (conn->target->bare) {
+        conn_want_write(conn, false);
+        return on_login(conn);
+    }
     if (!conn->tls)
         return send_request(conn);
     conn->handshake = handshake_new(conn->target->context);
@@ -262,9 +273,7 @@ static bool on_frame(struct conn *conn, const struct frame_header *header, const
             !client_login_open_info(payload, header->payload_bytes, &conn->keys,
                                     &conn->target->server_key))
             return end(conn, "no ServerInfo that opens");
-        conn->state = CONN_READY;
-        conn->handlers->on_ready(conn);
-        return conn->state == CONN_READY;
+        return on_login(conn);
     default:
         conn->handlers->on_frame(conn, header, payload);
         return conn->state == CONN_READY;

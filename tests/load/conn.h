@@ -27,6 +27,7 @@ struct conn_target {
     size_t port_count;
     char host[64];    // for the Host header
     SSL_CTX *context; // NULL: plain
+    bool bare;        // no login either: ready when connected
     bool fast_start;  // no answer to the upgrade request is wanted
     bool server_key_known;
     struct key server_key;

@@ -101,6 +101,8 @@ static void seal_flow(struct flow *flow)
 
     frame_put_header(frame, FRAME_SEND_PACKET, (uint32_t)(bytes - FRAME_HEADER_BYTES));
     memcpy(frame + FRAME_HEADER_BYTES, flow->to->keys.public.bytes, KEY_BYTES);
+    if (flow->from->target->bare)
+        frame_send_to_recv(frame, &flow->from->keys.public);
     for (uint64_t i = 0; i < all->frames_each; i++) {
         const uint64_t burst = i / all->burst * all->count + flow->number;
         const struct payload payload = {flow->number, i, flows_due_ns(all, burst)};

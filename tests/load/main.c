@@ -32,6 +32,7 @@ static int run(struct options *options)
     static void (*const modes[])(const struct options *, struct report *) = {
         [MODE_RELAY] = mode_relay, [MODE_IDLE] = mode_idle, [MODE_LOGIN] = mode_login,
         [MODE_STORM] = mode_storm, [MODE_STUN] = mode_stun, [MODE_ECHO] = mode_echo,
+        [MODE_PASS] = mode_pass,
     };
     static struct report report; // two samples of many threads: large for a stack
     bool valid;

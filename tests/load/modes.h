@@ -12,7 +12,8 @@ void mode_idle(const struct options *options, struct report *report);
 void mode_login(const struct options *options, struct report *report);
 void mode_storm(const struct options *options, struct report *report);
 void mode_stun(const struct options *options, struct report *report);
-// Does not return once it listens.
+// These two do not return once they listen.
 void mode_echo(const struct options *options, struct report *report);
+void mode_pass(const struct options *options, struct report *report);
 
 #endif

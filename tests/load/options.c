@@ -11,8 +11,8 @@
 #include <string.h>
 
 static const char *const mode_names[] = {
-    [MODE_RELAY] = "relay", [MODE_IDLE] = "idle", [MODE_LOGIN] = "login",
-    [MODE_STORM] = "storm", [MODE_STUN] = "stun", [MODE_ECHO] = "echo",
+    [MODE_RELAY] = "relay", [MODE_IDLE] = "idle", [MODE_LOGIN] = "login", [MODE_STORM] = "storm",
+    [MODE_STUN] = "stun",   [MODE_ECHO] = "echo", [MODE_PASS] = "pass",
 };
 #define MODES (sizeof mode_names / sizeof mode_names[0])
 
@@ -58,6 +58,8 @@ void options_usage(FILE *out)
           "  stun    STUN binding requests; the target is the UDP port\n"
           "  echo    a bare UDP echo on the target's address, until it is killed: what to measure\n"
           "          a STUN server against\n"
+          "  pass    a bare passer of bytes on the target's address, until it is killed: what to\n"
+          "          measure a relay against\n"
           "\n"
           "all modes:\n"
           "  --target IP:PORT  the relay\n"
@@ -75,6 +77,7 @@ void options_usage(FILE *out)
           "  --seconds S --warmup S                     (5, 1: not counted)\n"
           "  --frames N        in all, with rate 0 (200000; the first tenth is warm-up)\n"
           "  --memory GIB      for records sealed ahead (4)\n"
+          "  --bare            the target is a passer, not a relay: no TLS, no login\n"
           "\n"
           "idle:   --clients N --payload BYTES (2000, 1200)\n"
           "        --hold S    end by itself after S seconds (5), or sooner at SIGTERM or SIGINT\n"
@@ -107,7 +110,7 @@ static bool parse_mode(struct options *options, const char *word)
             options->mode = (enum mode)i;
             return true;
         }
-    return complain("no such mode: relay, idle, login, storm, stun or echo", word);
+    return complain("no such mode: relay, idle, login, storm, stun, echo or pass", word);
 }
 
 static bool parse_target(struct options *options, const char *text)
@@ -216,6 +219,8 @@ static bool parse_flag(struct options *options, const char *name)
         options->echo = true;
     else if (strcmp(name, "--pktinfo") == 0)
         options->pktinfo = true;
+    else if (strcmp(name, "--bare") == 0)
+        options->bare = options->plain = options->target.bare = true;
     else
         return false;
     return true;

@@ -11,12 +11,13 @@
 #include <stdio.h>
 #include <sys/types.h>
 
-enum mode { MODE_RELAY, MODE_IDLE, MODE_LOGIN, MODE_STORM, MODE_STUN, MODE_ECHO };
+enum mode { MODE_RELAY, MODE_IDLE, MODE_LOGIN, MODE_STORM, MODE_STUN, MODE_ECHO, MODE_PASS };
 
 struct options {
     enum mode mode;
     struct conn_target target;
     bool plain;
+    bool bare;          // relay: the target is a passer
     bool echo;          // stun: the target is an echo
     bool pktinfo;       // echo
     const char *suites; // NULL: AES-128-GCM first
