@@ -175,6 +175,7 @@ class Programs(unittest.TestCase):
         self.assertNotIn("--workers", of("ours", one_core=False)[0])
         self.assertEqual(of(one_core=False)[1], {})
         self.assertEqual(of("echo"), ("echo --target 127.0.0.1:2", {}))
+        self.assertEqual(of("pass"), ("pass --target 127.0.0.1:1", {}))
 
 
 class Commands(unittest.TestCase):

@@ -8,7 +8,7 @@ import unittest.mock
 
 sys.dont_write_bytecode = True
 from bench import cells, runs, storm  # noqa: E402
-from bench.relay import Program  # noqa: E402
+from bench.relay import YARDSTICKS, Program  # noqa: E402
 
 DERPER, GENERATOR = sys.argv[1:3]
 
@@ -20,7 +20,7 @@ class Generator(unittest.TestCase):
         self.attempts = []
         core = min(os.sched_getaffinity(0))
         programs = {"ours": Program("ours", [DERPER], "ours"), "plain": Program("plain", [DERPER], "ours", plain=True),
-                    "echo": Program("echo", [GENERATOR], "echo")}
+                    **{name: Program(name, [GENERATOR], name) for name in YARDSTICKS}}
         self.bench = runs.Bench(programs, GENERATOR, folder.name, core, max(os.sched_getaffinity(0)), 0,
                                 self.attempts.append)
 
@@ -36,6 +36,12 @@ class Generator(unittest.TestCase):
                                    program=program)
             self.assertEqual((result["loss"], result["tls"]), (0, program == "ours"))
             self.assertEqual(result["delivered"], result["sent"])
+
+    def test_pass(self):
+        result = self.run_mode("relay", "--pairs", "40", "--rate", "500", "--seconds", "0.5", "--warmup", "0.1",
+                               "--bare", program="pass")
+        self.assertEqual((result["loss"], result["corrupt"]), (0, 0))
+        self.assertGreater(result["delivered"], 0)
 
     def test_idle(self):
         result = self.run_mode("idle", "--clients", "10", "--hold", "0.1")

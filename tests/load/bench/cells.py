@@ -9,6 +9,7 @@ SINGLE, BURST = 1, 8
 PLAIN = "ours without TLS"
 FEW_PAIRS = "ours with 16 pairs"
 ECHO = "bare echo"
+PASS = "bare passing of bytes"
 GROUPS = ("relay", "sweep", "latency", "unpinned", "memory", "login", "storm", "stun", "flow")
 QUICK, DEFAULT, FULL = range(3)  # sets of cells, each with those before it
 
@@ -62,11 +63,16 @@ def usual_rate(payload, pairs, burst):
     return 60000 if burst == BURST and pairs > 1 else 20000
 
 
+def pass_baseline(payload, pairs, burst, rate):
+    return Baseline(PASS, "pass", [*relay_arguments(payload, pairs, burst, rate), "--bare"])
+
+
 def goal_cells():
     """The rows of the goals' table."""
     yield relay_cell(1200, 16, SINGLE, 20000, set=QUICK,
-                     baselines=[Baseline(PLAIN, "plain", relay_arguments(1200, 16, SINGLE, 20000))])
-    yield relay_cell(1200, 16, BURST, 60000, set=QUICK)
+                     baselines=[Baseline(PLAIN, "plain", relay_arguments(1200, 16, SINGLE, 20000)),
+                                pass_baseline(1200, 16, SINGLE, 20000)])
+    yield relay_cell(1200, 16, BURST, 60000, set=QUICK, baselines=[pass_baseline(1200, 16, BURST, 60000)])
     yield relay_cell(1200, 16, BURST, 80000)
     yield relay_cell(1200, 1, BURST, 200000, ("loss", "cpu", "p99"), set=QUICK)
     yield relay_cell(1200, 1000, SINGLE, 60000,

@@ -28,9 +28,9 @@ def one_run(bench, options, results, cell, label, program, arguments):
 
 
 def entrants(bench, cell):
-    """Label, program and the generator's arguments of all that run in a cell. Not every program does all: a bare
-    echo is no relay, and what is not there is left out."""
-    yield from ((name, name, cell.arguments) for name, p in bench.programs.items() if p.flags != "echo" and not p.plain)
+    """Label, program and the generator's arguments of all that run in a cell. Not every program does all: a yardstick
+    is no relay, and what is not there is left out."""
+    yield from ((name, name, cell.arguments) for name, p in bench.programs.items() if not p.yardstick and not p.plain)
     yield from ((b.label, b.program, b.arguments) for b in cell.baselines if b.program in bench.programs)
 
 

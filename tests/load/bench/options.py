@@ -8,7 +8,7 @@ import shlex
 from . import builds, cells
 from .relay import Program
 
-TAKEN = ("ours", "theirs", "plain", "echo")
+TAKEN = ("ours", "theirs", "plain", "echo", "pass")
 
 
 def program(text):

@@ -10,6 +10,7 @@ from typing import List
 
 START_PATIENCE_S = 15
 STOP_PATIENCE_S = 15
+YARDSTICKS = ("echo", "pass")
 PORTS = range(10000, 30000)  # below those that the kernel gives to outgoing connections
 
 
@@ -31,17 +32,21 @@ class RelayFailed(Exception):
 
 @dataclass
 class Program:
-    """`flags` is whose command line it has: ours; go, which is that of Tailscale's derper; or echo, the generator's
-    mode that sends datagrams back."""
+    """`flags` is whose command line it has: ours; go, which is that of Tailscale's derper; or echo or
+    pass, the generator's modes that send datagrams back and pass bytes on."""
 
     name: str
     command: List[str]
     flags: str = "go"
     plain: bool = False  # no TLS
 
+    @property
+    def yardstick(self):
+        return self.flags in YARDSTICKS
+
     def arguments(self, folder, port, stun_port, one_core):
-        if self.flags == "echo":
-            return ["echo", "--target", f"127.0.0.1:{stun_port}"]
+        if self.yardstick:
+            return [self.flags, "--target", f"127.0.0.1:{stun_port if self.flags == 'echo' else port}"]
         arguments = ["-a", f"127.0.0.1:{port}", "--hostname", "127.0.0.1"]
         arguments += ["--tls=off"] if self.plain else ["--certmode", "manual", "--certdir", folder]
         arguments += ["-c", os.path.join(folder, "derper.key"), "--http-port", "-1", "--stun-port", str(stun_port)]
