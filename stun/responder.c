@@ -194,6 +194,8 @@ static void *serve(void *data)
             send_answers(responder, build_answers(responder, received));
             continue;
         }
+        if (received == -EAGAIN || received == -EINTR)
+            continue; // nobody asked for STUN_LOOK_UP_MS
         add(&responder->counters.read_error, 1);
         if (++failures % STUN_FAILURES_MAX == 0)
             nanosleep(&pause, NULL);
@@ -228,6 +230,7 @@ static bool set_option(int fd, int level, int name, int value)
 // port.
 static int open_socket(const struct sockaddr *address)
 {
+    const struct timeval look_up = {.tv_sec = STUN_LOOK_UP_MS / 1000};
     const bool ipv6 = address->sa_family == AF_INET6;
     const int fd = socket(address->sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     bool ok;
@@ -235,6 +238,7 @@ static int open_socket(const struct sockaddr *address)
     if (fd < 0)
         return -errno;
     set_option(fd, SOL_SOCKET, SO_RCVBUF, STUN_RECEIVE_QUEUE_BYTES);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &look_up, sizeof look_up);
     if (ipv6)
         ok = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0) &&
              set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
@@ -329,7 +333,7 @@ void stun_responder_stop(struct stun_responder *responder)
     if (responder->fd < 0)
         return;
     atomic_store(&responder->stopping, true);
-    shutdown(responder->fd, SHUT_RD); // fails, as there is no connection, and wakes the thread
+    shutdown(responder->fd, SHUT_RD); // fails, as there is no connection, and wakes Linux's thread
     pthread_join(responder->thread, NULL);
     atomic_store(&responder->stopping, false);
     release(responder);

@@ -22,6 +22,7 @@
 #define STUN_BATCH_DATAGRAMS 32      // taken from the kernel, and given to it, in one call
 #define STUN_FAILURES_MAX 8          // receives that fail in a row: then a pause
 #define STUN_PAUSE_MS 100
+#define STUN_LOOK_UP_MS 4000 // the longest wait, where a kernel does not wake the thread to stop
 #define STUN_RECEIVE_QUEUE_BYTES (1024 * 1024) // wish to the kernel, which may grant less
 
 struct stun_responder;
@@ -78,8 +79,8 @@ int stun_responder_address(const struct stun_responder *responder, struct sockad
 // From any thread; each number is exact, together they may be of slightly different moments.
 void stun_responder_counts(const struct stun_responder *responder, struct stun_counts *out);
 
-// Idempotent, also before a start. On return the thread has ended (which takes STUN_PAUSE_MS at
-// most) and the port is free. The responder may be started again.
+// Idempotent, also before a start. On return the thread has ended (at once on Linux,
+// within STUN_LOOK_UP_MS elsewhere) and the port is free. The responder may be started again.
 void stun_responder_stop(struct stun_responder *responder);
 
 #endif

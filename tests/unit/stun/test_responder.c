@@ -541,6 +541,28 @@ static void test_port_is_free_when_stop_returns(void **state)
     rig_stop(&rig);
 }
 
+static void *nothing(void *data)
+{
+    return data;
+}
+
+// Where a kernel does not wake the thread to stop, it looks up by itself; that is no fault.
+static void test_silence_is_no_fault(void **state)
+{
+    struct timespec limit;
+    struct rig rig;
+
+    (void)state;
+    rig_start(&rig, STUN_TAILSCALE, "127.0.0.1", "127.0.0.1");
+    atomic_store(&rig.responder.stopping, true); // all that a stop does but to wake it
+    clock_gettime(CLOCK_REALTIME, &limit);
+    limit.tv_sec += 4 * STUN_LOOK_UP_MS / 1000;
+    assert_int_equal(pthread_timedjoin_np(rig.responder.thread, NULL, &limit), 0);
+    assert_int_equal(rig.responder.counters.read_error, 0);
+    pthread_create(&rig.responder.thread, NULL, nothing, NULL); // for the stop to join
+    rig_stop(&rig);
+}
+
 // The responder's socket is tied to a client that goes away, so that the ICMP answer to what it
 // sends comes back to the socket as an error.
 static void test_icmp_error_is_counted_and_does_not_stop(void **state)
@@ -709,6 +731,7 @@ int main(void)
         cmocka_unit_test(test_start_may_be_tried_again),
         cmocka_unit_test(test_without_ipv6_the_wildcard_is_ipv4),
         cmocka_unit_test(test_port_is_free_when_stop_returns),
+        cmocka_unit_test(test_silence_is_no_fault),
         cmocka_unit_test(test_icmp_error_is_counted_and_does_not_stop),
         cmocka_unit_test(test_passing_receive_errors_do_not_pause),
         cmocka_unit_test(test_lasting_receive_errors_pause),
