@@ -68,6 +68,14 @@ class Goals(unittest.TestCase):
         self.assertEqual(goal_row(results, "Memory per idle client", 1)[2], "0.90 KiB")
         self.assertEqual(goal_row(results, "Memory per idle client", 1 / 50)[4], "yes")
 
+    def test_the_most_clients_count(self):
+        results = sample()
+        few = cells.memory_cell(500, 1)
+        results.keep({"cell": few})
+        results.keep({"result": dict(remembered(3), cell=few.name, label="ours", round=0)})
+        self.assertEqual(goal_row(results, "Memory per idle client", 1)[2], "0.90 KiB")
+        self.assertIn("0.90", page.short(results, "x"))
+
     def test_loss_is_told(self):
         row = goal_row(sample(), "p99 latency, bursts of 8, 80 k/s", 0.1)
         self.assertEqual((row[2], row[4]), ("0.070 times; theirs lost 0.40 %", "yes"))

@@ -36,11 +36,12 @@ struct storm {
     size_t away_count, dialling, in, fed, at_once;
     bool calm; // before "ready": no connection may be lost
     size_t knocker;
-    uint64_t redials, wrong;
-    uint64_t not_before_ms;     // the next dial
-    uint64_t listens_ns;        // 0: not yet
-    uint64_t all_in_ns, fed_ns; // the last one
-    struct histogram took;      // from listening to each one's packet
+    uint64_t knocks, redials, wrong; // connections that failed before it listened, and after
+    const char *why_redialled;       // the first reason
+    uint64_t not_before_ms;          // the next dial
+    uint64_t listens_ns;             // 0: not yet
+    uint64_t all_in_ns, fed_ns;      // the last one
+    struct histogram took;           // from listening to each one's packet
 };
 
 static void set_away(struct storm *storm, size_t i)
@@ -91,6 +92,18 @@ static void on_back(struct conn *conn)
         neighbours_send(&storm->fleet, i ^ 1, storm->options->payload_bytes);
 }
 
+static void note_failed_dial(struct storm *storm, const char *why)
+{
+    if (storm->listens_ns == 0) {
+        storm->knocks++;
+        storm->not_before_ms = clock_ms() + KNOCK_MS;
+        return;
+    }
+    if (storm->redials++ == 0)
+        storm->why_redialled = why;
+    storm->not_before_ms = clock_ms() + REDIAL_MS;
+}
+
 static void on_end(struct conn *conn, const char *why)
 {
     struct storm *storm = conn->data;
@@ -102,8 +115,7 @@ static void on_end(struct conn *conn, const char *why)
     }
     if (storm->members[i].state == MEMBER_DIALLING) {
         storm->dialling--;
-        storm->redials++;
-        storm->not_before_ms = clock_ms() + (storm->listens_ns ? REDIAL_MS : KNOCK_MS);
+        note_failed_dial(storm, why);
     } else {
         storm->in--;
     }
@@ -124,7 +136,7 @@ static void dial(struct storm *storm, size_t i)
                      storm->fleet.epoll_fd, &after) == 0)
         return;
     if (errno == ECONNREFUSED)
-        on_end(conn, NULL);
+        on_end(conn, "refused");
     else
         storm->fleet.failure = "a connection could not be opened (descriptors, ports?)";
 }
@@ -198,7 +210,10 @@ static void report_return(struct storm *storm, struct report *report)
     report_count(report, "at_once", storm->at_once);
     report_count(report, "back", storm->in);
     report_count(report, "fed", storm->fed);
+    report_count(report, "knocks", storm->knocks);
     report_count(report, "redials", storm->redials);
+    if (storm->why_redialled)
+        report_json(report, "why_redialled", json_string(storm->why_redialled));
     report_json(report, "took_us", histogram_json(&storm->took));
     if (storm->fleet.failure)
         report_invalid(report, "%s", storm->fleet.failure);

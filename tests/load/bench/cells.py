@@ -37,6 +37,13 @@ class Cell:
     rounds: Optional[int] = None  # at most, where the default is more
 
 
+def largest(cells):
+    """The one with the most clients, or the last; None of none."""
+    def clients(cell):
+        return int(cell.arguments[cell.arguments.index("--clients") + 1]) if "--clients" in cell.arguments else 0
+    return max(reversed(cells), key=clients, default=None)
+
+
 def load_name(payload, pairs, burst):
     size = f"{payload // 1024} KB" if payload % 1024 == 0 else f"{payload} B"
     load = "single" if burst == 1 else f"bursts of {burst}"

@@ -64,9 +64,7 @@ GOALS = [
 
 
 def find(results, goal):
-    """The last one, where files were joined that had different numbers of idle clients."""
-    fitting = [c for c in results.cells.values() if goal.cell in (c.name, c.group)]
-    return fitting[-1] if fitting else None
+    return cells.largest([c for c in results.cells.values() if goal.cell in (c.name, c.group)])
 
 
 def counts(result):
@@ -107,7 +105,7 @@ def row(results, goal):
     median = statistics.median(values)
     unit = "times" if goal.beside else goal.unit
     low, high = number(min(values)), number(max(values))
-    return [goal.what, goal.said(), f"{number(median)} {unit}{note}", f"{low}–{high}, {len(values)} rounds",
+    return [goal.what, goal.said(), f"{number(median)} {unit}{note}", f"{low}–{high}, {len(values)} round{'s' * (len(values) > 1)}",
             "yes" if goal.holds(median) else "not shown" if "or more" in note else "**no**"]
 
 

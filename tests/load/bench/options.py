@@ -56,7 +56,10 @@ def parser(description):
 
 
 def parse(description, arguments=None):
-    options = parser(description).parse_args(arguments)
+    made = parser(description)
+    options = made.parse_args(arguments)
+    if options.publish and options.quick:
+        made.error("two short rounds are too few to --publish")
     defaults = {"rounds": (5, 2), "seconds": (3, 2), "retries": (2, 1), "clients": (9000, 2000), "hold": (5, 1),
                 "storm_clients": (10000, 1000)}
     options.folder = os.path.abspath(options.folder)

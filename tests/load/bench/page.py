@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The benchmark's page: goals, plots, every figure, and how they came to be."""
 from . import goals, plots, table
-from .cells import GROUPS, load_name, relay_name
+from .cells import GROUPS, largest, load_name, relay_name
 
 TITLES = {
     "relay": "Relay",
@@ -76,7 +76,7 @@ HEADLINES = [  # cell's name or group, figure, what the README calls it
     (relay_name(1200, 16, 1, 20000), "cpu", "thousand frames per CPU-second, single frames"),
     (relay_name(1200, 16, 8, 60000), "cpu", "thousand frames per CPU-second, bursts of 8"),
     (f"{load_name(1200, 16, 1)}, highest rate", "highest", "thousand frames a second with less than 0.1 % loss, single"),
-    (f"{load_name(1200, 16, 8)}, highest rate", "highest", "the same, bursts of 8"),
+    (f"{load_name(1200, 16, 8)}, highest rate", "highest", "thousand frames a second with less than 0.1 % loss, bursts"),
     (relay_name(1200, 16, 8, 60000), "p99", "p99 latency in µs, bursts of 8 at 60,000 frames a second"),
     ("memory", "rss", "memory of an idle client, KiB"),
     ("login", "logins", "logins per CPU-second"),
@@ -86,7 +86,8 @@ HEADLINES = [  # cell's name or group, figure, what the README calls it
 
 def headline_rows(results):
     for wanted, key, said in HEADLINES:
-        for cell in [c for c in results.cells.values() if wanted in (c.name, c.group)][-1:]:
+        cell = largest([c for c in results.cells.values() if wanted in (c.name, c.group)])
+        if cell:
             ours, theirs = results.of(cell, "ours"), results.of(cell, "theirs")
             yield [said, *(table.side(side, key) for side in (ours, theirs)), table.ratio(ours, theirs, key)]
 

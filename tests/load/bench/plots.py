@@ -3,6 +3,7 @@
 import statistics
 
 from . import svg
+from .cells import largest
 from .statistic import values
 
 CPU_TITLE = "Thousand frames per CPU-second of the relay"
@@ -32,9 +33,9 @@ def cpu(results):
 
 
 def memory(results):
-    cells = results.group("memory")[-1:]
-    groups = bars_of(results, cells, [("rss", "the relay's own (RSS)"), ("slab", "kernel slab, both ends")])
-    return groups and svg.bars(f"{MEMORY_TITLE}: {cells[0].name}", "KiB a client: less is better", results.programs(),
+    cell = largest(results.group("memory"))
+    groups = cell and bars_of(results, [cell], [("rss", "the relay's own (RSS)"), ("slab", "kernel slab, both ends")])
+    return groups and svg.bars(f"{MEMORY_TITLE}: {cell.name}", "KiB a client: less is better", results.programs(),
                                groups)
 
 
