@@ -39,6 +39,7 @@ struct storm {
     uint64_t knocks, redials, wrong; // connections that failed before it listened, and after
     const char *why_redialled;       // the first reason
     uint64_t not_before_ms;          // the next dial
+    uint64_t let_in_ns;              // when the connection was made that knocks; 0: none
     uint64_t listens_ns;             // 0: not yet
     uint64_t all_in_ns, fed_ns;      // the last one
     struct histogram took;           // from listening to each one's packet
@@ -81,6 +82,8 @@ static void on_back(struct conn *conn)
     struct storm *storm = conn->data;
     const size_t i = (size_t)(conn - storm->fleet.conns);
 
+    if (storm->listens_ns == 0)
+        storm->listens_ns = storm->let_in_ns;
     storm->members[i].state = MEMBER_IN;
     storm->dialling--;
     storm->in++;
@@ -95,6 +98,7 @@ static void on_back(struct conn *conn)
 static void note_failed_dial(struct storm *storm, const char *why)
 {
     if (storm->listens_ns == 0) {
+        storm->let_in_ns = 0;
         storm->knocks++;
         storm->not_before_ms = clock_ms() + KNOCK_MS;
         return;
@@ -172,13 +176,15 @@ static bool gather(struct storm *storm)
     return !fleet->failure;
 }
 
+// It counts when the login behind it succeeds, too: a process that is killed closes its listener
+// last, and until then the kernel takes connections for it.
 static void see_whether_it_listens(struct storm *storm, struct report *report)
 {
     const struct conn *conn = &storm->fleet.conns[storm->knocker];
 
-    if (storm->listens_ns == 0 && storm->dialling > 0 && conn->state > CONN_CONNECTING) {
+    if (storm->let_in_ns == 0 && storm->dialling > 0 && conn->state > CONN_CONNECTING) {
         report_begin(report);
-        storm->listens_ns = report->begin_ns;
+        storm->let_in_ns = report->begin_ns;
     }
 }
 
