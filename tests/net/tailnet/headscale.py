@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The control server."""
+import json
+import os
+
+from .waiting import wait_until
+
+CONFIG = """\
+server_url: http://{address}:{port}
+listen_addr: {address}:{port}
+metrics_listen_addr: ""
+grpc_listen_addr: 127.0.0.1:50443
+noise: {{private_key_path: {folder}/noise.key}}
+prefixes: {{v4: 100.64.0.0/10, v6: fd7a:115c:a1e0::/48, allocation: sequential}}
+derp:
+  server: {{enabled: false}}
+  urls: []
+  paths: [{map_file}]
+  auto_update_enabled: true
+  update_frequency: 2s
+disable_check_updates: true
+database: {{type: sqlite, sqlite: {{path: {folder}/db.sqlite}}}}
+dns: {{magic_dns: false, base_domain: tailnet.test, override_local_dns: false}}
+unix_socket: {folder}/headscale.sock
+log: {{level: info}}
+"""
+USER = "test"
+
+
+def derp_map(relays):
+    """The DERP map of relays, one region each, as Headscale reads it."""
+    lines = ["regions:"]
+    for relay in relays:
+        lines += [f"  {relay.region}:", f"    regionid: {relay.region}", f"    regioncode: r{relay.region}",
+                  f"    regionname: Region {relay.region}", "    nodes:",
+                  f"      - {{name: {relay.region}a, regionid: {relay.region}, hostname: {relay.address}, "
+                  f"ipv4: {relay.address}, ipv6: none, derpport: {relay.port}, stunport: {relay.stun_port}, "
+                  f"certname: 'sha256-raw:{relay.pin}'}}"]
+    return "\n".join(lines) + "\n"
+
+
+class Headscale:
+    def __init__(self, program, namespace, address, folder, port=8080):
+        self.program = program
+        self.namespace = namespace
+        self.folder = folder
+        self.url = f"http://{address}:{port}"
+        self.config = os.path.join(folder, "headscale.yaml")
+        self.map_file = os.path.join(folder, "derp.yaml")
+        os.makedirs(folder)
+        with open(self.config, "w", encoding="ascii") as file:
+            file.write(CONFIG.format(address=address, port=port, folder=folder, map_file=self.map_file))
+        self.running = None
+
+    def set_relays(self, relays):
+        """Nodes hear of a change within some seconds. There must be a map before the start."""
+        with open(self.map_file + ".new", "w", encoding="ascii") as file:
+            file.write(derp_map(relays))
+        os.replace(self.map_file + ".new", self.map_file)
+
+    def start(self):
+        self.running = self.namespace.start([self.program, "-c", self.config, "serve"], self.log_file)
+        self.running.wait_ready(lambda: os.path.exists(os.path.join(self.folder, "headscale.sock")), "Headscale")
+        wait_until(self.answers, "Headscale to answer")
+        self.say("users", "create", USER)
+        return self
+
+    def answers(self):
+        done = self.namespace.run("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", self.url + "/health")
+        return done.strip() == "200"
+
+    @property
+    def log_file(self):
+        return os.path.join(self.folder, "headscale.log")
+
+    def say(self, *words):
+        return json.loads(self.namespace.run(self.program, "-c", self.config, *words, "-o", "json"))
+
+    def auth_key(self):
+        """A key by which any number of nodes may join."""
+        user = next(u["id"] for u in self.say("users", "list") if u["name"] == USER)
+        return self.say("preauthkeys", "create", "--user", str(user), "--reusable")["key"]
+
+    def stop(self):
+        if self.running:
+            self.running.stop()

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The relay: this project's, or any other derper."""
+import hashlib
+import os
+import re
+import ssl
+
+from .program import CommandFailed, command
+
+KEY_FILE = "derper.key"
+
+
+def parse_varz(text):
+    """The samples of a metrics page by their names with labels."""
+    samples = {}
+    for line in text.splitlines():
+        name, _, value = line.rpartition(" ")
+        if name and not line.startswith("#"):
+            try:
+                samples[name] = float(value)
+            except ValueError:
+                pass
+    return samples
+
+
+def drops(before, after):
+    """How much each of the drop counters rose, as reason/kind, without those that did not."""
+    rose = {}
+    for name, value in after.items():
+        match = re.fullmatch(r'derp_packets_dropped{reason="(\w+)",kind="(\w+)"}', name)
+        if match and value > before.get(name, 0):
+            rose["/".join(match.groups())] = int(value - before.get(name, 0))
+    return rose
+
+
+class Relay:
+    """Key and certificate stay from start to start, and whichever program it is has the same: clients see one relay."""
+
+    def __init__(self, namespace, address, folder, region=900, port=443, stun_port=3478):
+        self.namespace = namespace
+        self.address = address
+        self.folder = folder
+        self.region = region
+        self.port = port
+        self.stun_port = stun_port
+        self.log_file = os.path.join(folder, "relay.log")
+        self.running = None
+        os.makedirs(folder)
+        self.pin = self.make_certificate()
+
+    def make_certificate(self):
+        """A self-signed one. Returns what clients know it by."""
+        certificate = os.path.join(self.folder, f"{self.address}.crt")
+        command("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days",
+                "30", "-subj", f"/CN={self.address}", "-addext", f"subjectAltName=IP:{self.address}", "-keyout",
+                os.path.join(self.folder, f"{self.address}.key"), "-out", certificate)
+        with open(certificate, encoding="ascii") as file:
+            return hashlib.sha256(ssl.PEM_cert_to_DER_cert(file.read())).hexdigest()
+
+    def start(self, program, arguments=(), env=None):
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("TS_", "DERP"))}
+        environment = dict(clean, TS_DEBUG_TRUSTED_CIDRS=f"{self.address}/32", **(env or {}))
+        self.running = self.namespace.start(
+            [program, "-a", f"{self.address}:{self.port}", "--hostname", self.address, "--certmode", "manual",
+             "--certdir", self.folder, "-c", os.path.join(self.folder, KEY_FILE), "--http-port", "-1", "--stun-port",
+             self.stun_port, *arguments], self.log_file, env=environment)
+        self.running.wait_ready(self.varz, "the relay's metrics")
+        return self
+
+    def varz(self):
+        """The counters, or nothing while it does not answer. It is asked from its own machine."""
+        try:
+            return parse_varz(self.namespace.run("curl", "-s", "-k", "--max-time", "5",
+                                                 f"https://{self.address}:{self.port}/debug/varz"))
+        except CommandFailed:
+            return {}
+
+    def stop(self):
+        if self.running:
+            self.running.stop()
+            self.running = None

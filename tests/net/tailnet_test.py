@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Those parts of the tailnet that need no root."""
+import os
+import socket
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.dont_write_bytecode = True
+
+from tailnet import headscale, namespace, programs, relay, traffic, waiting  # noqa: E402 (the path comes first)
+
+VARZ = """\
+# TYPE derp_packets_dropped counter
+derp_packets_dropped{reason="queue_head",kind="other"} 7
+derp_packets_dropped{reason="queue_head",kind="disco"} 1
+version{version="1.2 x",binary="derper"} 1
+derp_bytes_sent 1.5e+06
+"""
+
+
+class Relay(unittest.TestCase):
+    def test_samples_have_their_labels(self):
+        samples = relay.parse_varz(VARZ)
+        self.assertEqual(samples["derp_bytes_sent"], 1500000)
+        self.assertEqual(samples['derp_packets_dropped{reason="queue_head",kind="other"}'], 7)
+        self.assertEqual(len(samples), 4)
+
+    def test_only_drops_that_rose_are_told(self):
+        before = {'derp_packets_dropped{reason="queue_head",kind="disco"}': 1}
+        self.assertEqual(relay.drops(before, relay.parse_varz(VARZ)), {"queue_head/other": 7})
+
+    def test_map_names_address_ports_and_pin(self):
+        class One:
+            region, address, port, stun_port, pin = 901, "192.0.2.9", 8443, 3479, "ab" * 32
+
+        text = headscale.derp_map([One])
+        for word in ("  901:\n", "name: 901a", "ipv4: 192.0.2.9", "derpport: 8443", "stunport: 3479",
+                     "'sha256-raw:" + "ab" * 32 + "'"):
+            self.assertIn(word, text)
+
+
+class Namespaces(unittest.TestCase):
+    def test_only_what_the_dead_left_is_removed(self):
+        names = ["tailnet-12-a", "tailnet-13-relay", "tailnet-x-a", "other-12-a", "tailnet-12-"]
+        self.assertEqual(namespace.left_behind(names, lambda pid: pid == 13), ["tailnet-12-a"])
+
+
+class Programs(unittest.TestCase):
+    def test_go_versions_compare_as_numbers(self):
+        for version, enough in (("go1.26.6", True), ("go1.27", True), ("go1.26.10 X:a", True), ("go1.26.5", False),
+                                ("go1.3", False), ("devel", False)):
+            self.assertEqual(programs.new_enough(version), enough, version)
+
+    def test_what_is_missing_or_older_is_built(self):
+        with tempfile.TemporaryDirectory() as folder:
+            old, new = os.path.join(folder, "old"), os.path.join(folder, "new")
+            for path, time in ((old, 1), (new, 2)):
+                with open(path, "w", encoding="ascii"):
+                    os.utime(path, (time, time))
+            self.assertTrue(programs.is_newer(new, [old]))
+            self.assertFalse(programs.is_newer(old, [new]))
+            self.assertFalse(programs.is_newer(os.path.join(folder, "none"), [old]))
+
+
+class Waiting(unittest.TestCase):
+    def test_says_for_what(self):
+        with self.assertRaisesRegex(waiting.TooLate, "for the moon"):
+            waiting.wait_until(lambda: False, "the moon", patience_s=0.01, pause_s=0.001)
+
+
+class Traffic(unittest.TestCase):
+    def test_percentiles(self):
+        self.assertEqual(traffic.percentile([3, 1, 2, 4], 0.5), 3)
+        self.assertEqual(traffic.percentile([3, 1, 2, 4], 0.99), 4)
+        self.assertIsNone(traffic.percentile([], 0.5))
+
+    def test_flows_over_loopback(self):
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        traffic.Receiver(port).start()
+        result = traffic.send("127.0.0.1", port, flows=2, warm_up_s=0, seconds=0.2)
+        self.assertGreater(result["bytes"], traffic.WRITE_BYTES)
+        self.assertGreater(result["mbit_per_s"], 10)
+        self.assertGreater(result["rtt_p99_ms"], 0)
+        self.assertEqual(result["probes_lost"], 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
