@@ -134,6 +134,7 @@ static void keep_unsent(struct stream *stream, bool answer, const uint8_t *data,
 
     *unsent = (struct unsent){.answer = answer, .len = len};
     memcpy(unsent->data, data, len);
+    stream->io->unsent_bytes += len;
     while (*last)
         last = &(*last)->next;
     *last = unsent;
@@ -154,6 +155,7 @@ static void drop_unsent(struct stream *stream)
         stream->answers--;
     else
         stream->blocked = false;
+    stream->io->unsent_bytes -= unsent->len;
     free(unsent);
 }
 

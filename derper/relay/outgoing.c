@@ -21,6 +21,15 @@ void outgoing_count_drop(struct worker *worker, enum drop_reason reason, enum pa
     counter_add(&worker->counters.bytes_dropped[reason][kind], (int64_t)bytes);
 }
 
+static void drop_oldest(struct client *client, enum packet_kind kind, enum drop_reason reason)
+{
+    struct worker *worker = client->worker;
+    const size_t payload = queue_drop_oldest(&client->packets[kind], &worker->chunks);
+
+    client->dropped++;
+    outgoing_count_drop(worker, reason, kind, payload - KEY_BYTES);
+}
+
 bool outgoing_control(struct client *client, const uint8_t *a, size_t a_len, const uint8_t *b,
                       size_t b_len)
 {
@@ -136,8 +145,21 @@ struct selection {
     size_t of_queue[1 + PACKET_KINDS];
 };
 
+static bool too_much_waits(const struct worker *worker)
+{
+    return worker->chunks.queued_bytes + worker->io.unsent_bytes >=
+           worker->relay->config.waiting_bytes;
+}
+
+static size_t write_max_bytes(const struct client *client)
+{
+    return client->lagging || too_much_waits(client->worker) ? WRITE_LAGGING_BYTES
+                                                             : IO_WRITE_PLAIN_BYTES;
+}
+
 static void select_pieces(const struct client *client, struct selection *selection)
 {
+    const size_t max_bytes = write_max_bytes(client);
     const struct queue *queues[] = {&client->control, &client->packets[PACKET_DISCO],
                                     &client->packets[PACKET_OTHER]};
     bool all = true;
@@ -147,7 +169,7 @@ static void select_pieces(const struct client *client, struct selection *selecti
         const size_t before = selection->count;
 
         all = all && queue_pieces(queues[i], selection->pieces, STREAM_PIECES_MAX,
-                                  &selection->count, IO_WRITE_PLAIN_BYTES, &selection->bytes);
+                                  &selection->count, max_bytes, &selection->bytes);
         selection->of_queue[i] = selection->count - before;
     }
 }
@@ -166,7 +188,21 @@ static void release_pieces(struct client *client, const struct selection *select
         client->pong_pending = 0;
 }
 
-static bool write_once(struct client *client)
+static void drop_late(struct client *client)
+{
+    const uint64_t now_ms = uv_now(&client->worker->loop);
+    const struct queue *other = &client->packets[PACKET_OTHER];
+
+    for (int kind = 0; kind < PACKET_KINDS; kind++)
+        while (queue_waited_ms(&client->packets[kind], now_ms) > QUEUE_AGE_MAX_MS)
+            drop_oldest(client, (enum packet_kind)kind, DROP_QUEUE_AGE);
+    // One packet alone is no queue.
+    while (
+        codel_drops(&client->codel, now_ms, other->frames > 1 ? queue_waited_ms(other, now_ms) : 0))
+        drop_oldest(client, PACKET_OTHER, DROP_QUEUE_AGE);
+}
+
+static void write_once(struct client *client)
 {
     struct selection selection;
 
@@ -174,40 +210,52 @@ static bool write_once(struct client *client)
     if (stream_write(client->stream, selection.pieces, selection.count) < 0) {
         client->doomed = 1;
         outgoing_mark(client);
-        return false;
+        return;
     }
     release_pieces(client, &selection);
-    return true;
 }
 
 bool outgoing_write(struct client *client)
 {
+    if (!stream_blocked(client->stream))
+        drop_late(client);
     while (!client->doomed && !outgoing_empty(client) && !stream_blocked(client->stream))
         write_once(client);
+    client->lagging = stream_blocked(client->stream);
     return !client->doomed;
 }
 
-static bool over(const struct queue *queue, const struct relay_config *config, size_t len)
+// What each of a client's queues may hold now.
+static size_t queue_max_bytes(const struct client *client)
 {
-    return queue->frames >= config->queue_packets || queue->bytes + len > config->queue_bytes;
+    const struct worker *worker = client->worker;
+    const struct relay_config *config = &worker->relay->config;
+    size_t part;
+
+    if (!too_much_waits(worker))
+        return config->queue_bytes;
+    part =
+        config->waiting_bytes / PACKET_KINDS / (size_t)counter_read(&worker->counters.connections);
+    return part < config->queue_bytes ? part : config->queue_bytes;
+}
+
+static bool fits(const struct client *client, const struct queue *queue, size_t len)
+{
+    return queue->frames < client->worker->relay->config.queue_packets &&
+           queue->bytes + len <= queue_max_bytes(client);
 }
 
 void outgoing_packet(struct client *client, enum packet_kind kind, const uint8_t *frame, size_t len)
 {
     struct worker *worker = client->worker;
-    const struct relay_config *config = &worker->relay->config;
     struct queue *queue = &client->packets[kind];
 
     // A burst within one turn is written before it fills a queue that only a slow reader should
     // fill. What then waits in a blocked stream is watched from the end of the turn on.
-    if (over(queue, config, len) || queue->bytes + len > IO_WRITE_PLAIN_BYTES)
+    if (!fits(client, queue, len) || queue->bytes + len > IO_WRITE_PLAIN_BYTES)
         outgoing_write(client);
-    while (!queue_empty(queue) && over(queue, config, len)) {
-        const size_t payload = queue_drop_oldest(queue, &worker->chunks);
-
-        client->dropped++;
-        outgoing_count_drop(worker, DROP_QUEUE_HEAD, kind, payload - KEY_BYTES);
-    }
+    while (!queue_empty(queue) && !fits(client, queue, len))
+        drop_oldest(client, kind, too_much_waits(worker) ? DROP_QUEUE_MEMORY : DROP_QUEUE_HEAD);
     queue_append(queue, &worker->chunks, uv_now(&worker->loop), frame, len, NULL, 0);
     outgoing_mark(client);
 }
@@ -217,13 +265,8 @@ void outgoing_discard(struct client *client, enum drop_reason reason)
     struct chunk_pool *pool = &client->worker->chunks;
 
     for (int kind = 0; kind < PACKET_KINDS; kind++) {
-        while (!queue_empty(&client->packets[kind])) {
-            const size_t payload = queue_drop_oldest(&client->packets[kind], pool);
-
-            client->dropped++;
-            outgoing_count_drop(client->worker, reason, (enum packet_kind)kind,
-                                payload - KEY_BYTES);
-        }
+        while (!queue_empty(&client->packets[kind]))
+            drop_oldest(client, (enum packet_kind)kind, reason);
     }
     queue_clear(&client->control, pool);
 }

@@ -10,6 +10,12 @@
 
 // Control frames that wait for one client; more are dropped and counted.
 #define CONTROL_MAX_BYTES (256 * 1024)
+// A packet that has waited longer is not sent any more. Against what does not slow down when CoDel
+// drops; TCP gets there only when the client's connection stalls.
+#define QUEUE_AGE_MAX_MS 1000
+// One write to a client that takes less than it gets: what the socket does not take of it can no
+// longer be dropped.
+#define WRITE_LAGGING_BYTES (32 * 1024)
 #define NOT_HERE_PER_SECOND 1 // PeerGone(not here) frames to one sender
 #define NOT_HERE_BURST 3
 
@@ -20,7 +26,8 @@ void outgoing_mark(struct client *client);
 bool outgoing_control(struct client *client, const uint8_t *a, size_t a_len, const uint8_t *b,
                       size_t b_len);
 
-// A whole RecvPacket frame; the oldest of that kind go when the queue is full.
+// A whole RecvPacket frame; the oldest of that kind go when the queue is full, or has more than its
+// part of what may wait on the worker.
 void outgoing_packet(struct client *client, enum packet_kind kind, const uint8_t *frame,
                      size_t len);
 
@@ -36,7 +43,8 @@ void outgoing_pong(struct client *client, const uint8_t echoed[static FRAME_PING
 void outgoing_keep_alive(struct client *client);
 void outgoing_restarting(struct client *client);
 
-// Sends what waits, as far as the socket takes it. False when the client is doomed.
+// Sends what waits, as far as the socket takes it, and drops what has waited too long. False when
+// the client is doomed.
 bool outgoing_write(struct client *client);
 
 bool outgoing_empty(const struct client *client);

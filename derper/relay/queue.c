@@ -26,6 +26,7 @@ static struct chunk *chunk_get(struct chunk_pool *pool, size_t capacity)
     } else {
         chunk = memory_get(sizeof *chunk + capacity);
     }
+    pool->queued_bytes += capacity;
     chunk->next = NULL;
     chunk->start = chunk->end = chunk->frames = 0;
     chunk->capacity = (uint32_t)capacity;
@@ -36,6 +37,7 @@ static void chunk_put(struct chunk_pool *pool, struct chunk *chunk)
 {
     struct chunk **list = pool_list(pool, chunk->capacity);
 
+    pool->queued_bytes -= chunk->capacity;
     if (!list || pool->bytes + chunk->capacity > CHUNK_POOL_MAX_BYTES) {
         free(chunk);
         return;
@@ -78,7 +80,7 @@ void queue_append(struct queue *queue, struct chunk_pool *pool, uint64_t now_ms,
     const size_t len = a_len + b_len;
     struct chunk *chunk = queue->tail;
 
-    if (!chunk || chunk->capacity - chunk->end < len) {
+    if (!chunk || chunk->capacity - chunk->end < len || now_ms - chunk->since_ms > CHUNK_SPAN_MS) {
         chunk = chunk_get(pool, next_capacity(queue, len));
         chunk->since_ms = now_ms;
         if (queue->tail)
@@ -129,7 +131,7 @@ bool queue_pieces(const struct queue *queue, struct stream_buf *pieces, size_t m
     for (const struct chunk *chunk = queue->head; chunk; chunk = chunk->next) {
         const size_t len = chunk->end - chunk->start;
 
-        if (*used == max_pieces || *bytes + len > max_bytes)
+        if (*used == max_pieces || (*used > 0 && *bytes + len > max_bytes))
             return false;
         pieces[(*used)++] = (struct stream_buf){chunk->data + chunk->start, len};
         *bytes += len;

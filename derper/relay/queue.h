@@ -17,6 +17,7 @@
 #define CHUNK_SMALL_BYTES 2048
 #define CHUNK_LARGE_BYTES 16384            // one full TLS record
 #define CHUNK_POOL_MAX_BYTES (1024 * 1024) // a worker's spare chunks
+#define CHUNK_SPAN_MS 100                  // between the first and the last frame in one
 
 struct chunk {
     struct chunk *next;
@@ -30,6 +31,7 @@ struct chunk {
 struct chunk_pool {
     struct chunk *small, *large;
     size_t bytes;
+    size_t queued_bytes; // of the chunks that are in queues
 };
 
 void chunk_pool_deinit(struct chunk_pool *pool);
@@ -45,6 +47,12 @@ static inline bool queue_empty(const struct queue *queue)
     return queue->frames == 0;
 }
 
+// How long the oldest frame has waited; 0 when there is none.
+static inline uint64_t queue_waited_ms(const struct queue *queue, uint64_t now_ms)
+{
+    return queue->head ? now_ms - queue->head->since_ms : 0;
+}
+
 // Appends one whole frame, given in two parts, either of which may be empty.
 void queue_append(struct queue *queue, struct chunk_pool *pool, uint64_t now_ms, const uint8_t *a,
                   size_t a_len, const uint8_t *b, size_t b_len);
@@ -52,9 +60,9 @@ void queue_append(struct queue *queue, struct chunk_pool *pool, uint64_t now_ms,
 // Removes the oldest frame of a queue that is not empty. Returns the bytes of its payload.
 size_t queue_drop_oldest(struct queue *queue, struct chunk_pool *pool);
 
-// Adds the chunks from the head on to `pieces` until there are `max_pieces`, or the next one would
-// exceed `max_bytes` in all. `*used` and `*bytes` count on. Returns false when a chunk was left
-// out.
+// Adds the chunks from the head on to `pieces` until there are `max_pieces`, or the next one,
+// unless it is the very first, would exceed `max_bytes` in all. `*used` and `*bytes` count on.
+// Returns false when a chunk was left out.
 bool queue_pieces(const struct queue *queue, struct stream_buf *pieces, size_t max_pieces,
                   size_t *used, size_t max_bytes, size_t *bytes);
 

@@ -22,6 +22,10 @@
 #define RELAY_QUEUE_PACKETS_DEFAULT 1024
 #define RELAY_QUEUE_BYTES_DEFAULT (1024 * 1024)
 
+// What waits on one worker in all, in queues and for sockets. Beyond that, no client's queues hold
+// more than its part, so that thousands of slow readers cannot take a full queue each.
+#define RELAY_WAITING_BYTES_DEFAULT (64 * 1024 * 1024)
+
 struct worker;
 
 struct relay_config {
@@ -29,6 +33,7 @@ struct relay_config {
     size_t workers;
     size_t queue_packets;      // per client and kind
     size_t queue_bytes;        // per client and kind
+    size_t waiting_bytes;      // per worker
     uint64_t write_timeout_ms; // 0 = none
     int connections_max;       // of the process
     bool openssl_records;      // TLS 1.3 connections stay with OpenSSL after the handshake

@@ -18,6 +18,7 @@
 #include "io/context.h"
 #include "io/stream.h"
 #include "proto/reader.h"
+#include "relay/codel.h"
 #include "relay/counters.h"
 #include "relay/inbox.h"
 #include "relay/queue.h"
@@ -84,7 +85,8 @@ struct client {
     uint64_t dropped;       // packets for this client
     uint32_t unsent_before; // sealed bytes that waited when the limit of a blocked write began
     uint16_t jitter_ms;
-    uint8_t end;           // enum client_end: why frames.c has stopped reading
+    uint8_t end : 4;       // enum client_end: why frames.c has stopped reading
+    uint8_t lagging : 1;   // a write has blocked since nothing waited
     uint8_t state : 1;     // enum client_state
     uint8_t dup : 1;       // the key may be connected more than once
     uint8_t home : 1;      // NotePreferred
@@ -93,6 +95,7 @@ struct client {
     uint8_t pong_pending : 1;
     uint8_t watched : 1; // the limit of a blocked write runs
     uint8_t doomed : 1;  // a write failed: closed at the end of the turn
+    struct codel codel;  // of packets[PACKET_OTHER]
 };
 
 static inline void client_set_state(struct client *client, enum client_state to)

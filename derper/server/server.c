@@ -282,6 +282,7 @@ static bool start_relay(struct server *server, struct key_pair *key, int connect
         .queue_packets = options->send_queue_depth > 0 ? (size_t)options->send_queue_depth
                                                        : RELAY_QUEUE_PACKETS_DEFAULT,
         .queue_bytes = RELAY_QUEUE_BYTES_DEFAULT,
+        .waiting_bytes = RELAY_WAITING_BYTES_DEFAULT,
         .write_timeout_ms = (uint64_t)duration_ms_up(options->tcp_write_timeout_ns),
         .connections_max = connections,
         .openssl_records = strcmp(options->tls_engine, "openssl") == 0,

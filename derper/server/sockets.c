@@ -12,6 +12,10 @@
 #define BACKLOG 4096
 #define KEEPALIVE_DEFAULT_MS 15000 // for 0, as Go does
 #define KEEPALIVE_PROBES 9
+// What the kernel may hold of a connection beyond what is in flight: what waits there can neither
+// be dropped nor overtaken by discovery. A bound of all that it holds, SO_SNDBUF, would bound the
+// rate on long ways as well: 64 KiB to 19 Mbit/s at 40 ms.
+#define NOTSENT_LOWAT_BYTES (32 * 1024)
 
 // ::ffff:203.0.113.1 is an IPv4 address.
 static void unmap(struct sockaddr_storage *address, socklen_t *len)
@@ -117,13 +121,14 @@ static int port_of(int fd)
 
 static void set_options(int fd, const struct socket_options *options)
 {
-    const int on = 1, probes = KEEPALIVE_PROBES;
+    const int on = 1, probes = KEEPALIVE_PROBES, lowat_bytes = NOTSENT_LOWAT_BYTES;
     const int64_t idle_ms =
         options->keepalive_ms == 0 ? KEEPALIVE_DEFAULT_MS : options->keepalive_ms;
     const int idle_s = (int)((idle_ms + 999) / 1000);
     const unsigned timeout_ms = (unsigned)options->user_timeout_ms;
 
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &lowat_bytes, sizeof lowat_bytes);
     if (timeout_ms > 0)
         setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
     if (idle_ms < 0)

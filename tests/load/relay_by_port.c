@@ -101,6 +101,7 @@ static void serve(size_t workers, uint16_t port)
     struct relay_config config = {.workers = workers,
                                   .queue_packets = RELAY_QUEUE_PACKETS_DEFAULT,
                                   .queue_bytes = RELAY_QUEUE_BYTES_DEFAULT,
+                                  .waiting_bytes = RELAY_WAITING_BYTES_DEFAULT,
                                   .write_timeout_ms = 2000,
                                   .connections_max = CONNECTIONS_MAX};
     SSL_CTX *tls = make_tls();

@@ -41,6 +41,15 @@ def test_flow_fills_a_slow_link(tailnet):
     assert SLOW.mbit_per_s * 0.7 < result["mbit_per_s"] < SLOW.mbit_per_s, result
 
 
+def test_queue_stays_short_on_a_slow_link(tailnet):
+    """Without delay control it is 0.8 to 1.1 s long."""
+    a, b = tailnet.nodes.values()
+    result = flow.measure(tailnet, a, b, flows=4, seconds=4, warm_up_s=5)
+    assert result["rtt_p50_ms"] < 350, result
+    assert result["relay_drops"].keys() <= {"queue_age/other"}, result
+    assert result["mbit_per_s"] > SLOW.mbit_per_s * 0.7, result
+
+
 def test_peer_is_reached_through_the_relay_alone(tailnet):
     a, b = tailnet.nodes.values()
     status = a.peer("b")

@@ -53,6 +53,7 @@ static void test_login_is_limited(void **state)
                                   .connections_max = 10,
                                   .queue_packets = 16,
                                   .queue_bytes = RELAY_QUEUE_BYTES_DEFAULT,
+                                  .waiting_bytes = RELAY_WAITING_BYTES_DEFAULT,
                                   .write_timeout_ms = 2000};
     struct peer *silent = malloc(sizeof *silent);
     const uint64_t start_ms = clock_ms();

@@ -130,7 +130,7 @@ static void take(struct queue *queue, struct chunk_pool *pool, struct model *mod
     const size_t before = model->count;
     const bool all = queue_pieces(queue, pieces, max_pieces, &used, max_bytes, &bytes);
 
-    assert_true(used <= max_pieces && bytes <= max_bytes);
+    assert_true(used <= max_pieces && (bytes <= max_bytes || used == 1));
     for (size_t i = 0; i < used; i++) {
         sum += pieces[i].len;
         check_piece(&pieces[i], model);
@@ -157,6 +157,15 @@ static void check_pool(const struct chunk_pool *pool)
         bytes += CHUNK_LARGE_BYTES;
     assert_int_equal(pool->bytes, bytes);
     assert_true(bytes <= CHUNK_POOL_MAX_BYTES);
+}
+
+static size_t capacity_of(const struct queue *queue)
+{
+    size_t capacity = 0;
+
+    for (const struct chunk *chunk = queue->head; chunk; chunk = chunk->next)
+        capacity += chunk->capacity;
+    return capacity;
 }
 
 static uint32_t random_payload(void)
@@ -218,6 +227,8 @@ static void test_random_steps(void **state)
         check_counts(&queues[i], &models[i]);
         if (number % 64 == 0)
             check_pool(&pool);
+        assert_int_equal(pool.queued_bytes, capacity_of(&queues[0]) + capacity_of(&queues[1]) +
+                                                capacity_of(&queues[2]));
     }
     for (size_t i = 0; i < 3; i++)
         queue_clear(&queues[i], &pool);
@@ -281,6 +292,29 @@ static void test_exact_fit(void **state)
     check_counts(&queue, &model);
     take(&queue, &pool, &model, 2, IO_WRITE_PLAIN_BYTES);
     assert_null(queue.head);
+    chunk_pool_deinit(&pool);
+}
+
+// Frames of one chunk are of nearly the same age.
+static void test_time_borders(void **state)
+{
+    struct queue queue = {0};
+    struct chunk_pool pool = {0};
+    struct model model = {.count = 0};
+
+    (void)state;
+    assert_int_equal(queue_waited_ms(&queue, 7), 0);
+    append(&queue, &pool, &model, 100, 1000, 5);
+    append(&queue, &pool, &model, 100, 1000 + CHUNK_SPAN_MS, 5);
+    assert_ptr_equal(queue.head, queue.tail);
+    append(&queue, &pool, &model, 100, 1000 + CHUNK_SPAN_MS + 1, 5);
+    assert_ptr_not_equal(queue.head, queue.tail);
+    assert_int_equal(queue_waited_ms(&queue, 3000), 2000);
+    queue_drop_oldest(&queue, &pool);
+    queue_drop_oldest(&queue, &pool);
+    assert_int_equal(queue_waited_ms(&queue, 3000), 2000 - CHUNK_SPAN_MS - 1);
+    queue_clear(&queue, &pool);
+    assert_int_equal(pool.queued_bytes, 0);
     chunk_pool_deinit(&pool);
 }
 
@@ -356,6 +390,7 @@ int main(void)
         cmocka_unit_test(test_random_steps),    cmocka_unit_test(test_chunk_borders),
         cmocka_unit_test(test_exact_fit),       cmocka_unit_test(test_pieces_count_on),
         cmocka_unit_test(test_pool_gives_back), cmocka_unit_test(test_pool_is_bounded),
+        cmocka_unit_test(test_time_borders),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "io/tls.h"
 #include "proto/disco.h"
+#include "relay/outgoing.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -65,6 +66,8 @@ static void rig_start(struct rig *rig, size_t workers, const struct relay_config
     config.connections_max = 1000;
     config.queue_packets = config.queue_packets ? config.queue_packets : 1024;
     config.queue_bytes = config.queue_bytes ? config.queue_bytes : RELAY_QUEUE_BYTES_DEFAULT;
+    config.waiting_bytes =
+        config.waiting_bytes ? config.waiting_bytes : RELAY_WAITING_BYTES_DEFAULT;
     assert_int_equal(relay_start(&rig->relay, &config), 0);
     for (size_t i = 0; i < workers; i++)
         relay_listen(&rig->relay, i, loopback_bind(&rig->ports[i], SMALL_BUFFER), false,
@@ -501,11 +504,14 @@ static void send_numbered(struct peer *from, struct peer *to, uint32_t count)
         send_number(from, to, i);
 }
 
-// Also what a flow had too much of on its way to another worker.
+// Also what a flow had too much of on its way to another worker, and what was too late on a busy
+// machine.
 static int64_t dropped_as_too_many(struct rig *rig)
 {
     return SUM(rig, relay.packets_dropped[DROP_QUEUE_HEAD][PACKET_OTHER]) +
-           SUM(rig, relay.packets_dropped[DROP_QUEUE_TAIL][PACKET_OTHER]);
+           SUM(rig, relay.packets_dropped[DROP_QUEUE_TAIL][PACKET_OTHER]) +
+           SUM(rig, relay.packets_dropped[DROP_QUEUE_AGE][PACKET_OTHER]) +
+           SUM(rig, relay.packets_dropped[DROP_QUEUE_MEMORY][PACKET_OTHER]);
 }
 
 // Reads up to packet `last`. Returns how many came, in rising order.
@@ -544,7 +550,8 @@ static void slow_reader(struct rig *rig)
     dropped = dropped_as_too_many(rig);
     assert_true(SUM(rig, relay.packets_dropped[DROP_QUEUE_HEAD][PACKET_OTHER]) > 0);
     assert_int_equal(SUM(rig, relay.bytes_dropped[DROP_QUEUE_HEAD][PACKET_OTHER]) +
-                         SUM(rig, relay.bytes_dropped[DROP_QUEUE_TAIL][PACKET_OTHER]),
+                         SUM(rig, relay.bytes_dropped[DROP_QUEUE_TAIL][PACKET_OTHER]) +
+                         SUM(rig, relay.bytes_dropped[DROP_QUEUE_AGE][PACKET_OTHER]),
                      dropped * NUMBERED_BYTES);
     assert_int_equal(got + dropped, FLOOD + 1);
     peer_expect_nothing(slow);
@@ -562,6 +569,65 @@ static void test_slow_reader(void **state)
     (void)state;
     with_each(slow_reader, &by_packets);
     with_each(slow_reader, &by_bytes);
+}
+
+#define SOME 400u // more than sockets and one write take
+
+// Who reads on after a while gets what is new, not what is old.
+static void late_reader(struct rig *rig)
+{
+    struct peer *from = peer_new(rig, 0, NULL), *slow = slow_peer_new(rig, 1);
+    uint32_t got;
+
+    send_numbered(from, slow, SOME);
+    WAIT(SUM(rig, relay.packets_received) == SOME);
+    usleep((QUEUE_AGE_MAX_MS + CHUNK_SPAN_MS) * 1000);
+    send_number(from, slow, SOME + 1);
+    WAIT(SUM(rig, relay.packets_received) == SOME + 1);
+    got = receive_numbered(slow, SOME + 1);
+    WAIT(SUM(rig, relay.packets_sent) == got);
+    assert_in_range(SUM(rig, relay.packets_dropped[DROP_QUEUE_AGE][PACKET_OTHER]), SOME / 4, SOME);
+    assert_int_equal(got + dropped_as_too_many(rig), SOME + 1);
+    peer_free(from);
+    peer_free(slow);
+}
+
+static void test_late_reader(void **state)
+{
+    (void)state;
+    with_each(late_reader, &defaults);
+}
+
+// Too many slow readers for the memory of a worker: each keeps its newest packets, and who reads
+// loses nothing.
+static void many_slow_readers(struct rig *rig)
+{
+    struct peer *from = peer_new(rig, 0, NULL), *reads = peer_new(rig, 1, NULL), *slow[24];
+    uint32_t got = 0;
+
+    for (size_t i = 0; i < COUNT(slow); i++)
+        slow[i] = slow_peer_new(rig, 1);
+    for (size_t i = 0; i < COUNT(slow); i++) {
+        send_numbered(from, slow[i], SOME);
+        expect_at(from, reads, "read at once");
+    }
+    for (size_t i = 0; i < COUNT(slow); i++)
+        got += receive_numbered(slow[i], SOME);
+    assert_true(SUM(rig, relay.packets_dropped[DROP_QUEUE_MEMORY][PACKET_OTHER]) > 0);
+    assert_true(got < COUNT(slow) * SOME / 2);
+    assert_int_equal(got + dropped_as_too_many(rig), COUNT(slow) * SOME);
+    for (size_t i = 0; i < COUNT(slow); i++)
+        peer_free(slow[i]);
+    peer_free(from);
+    peer_free(reads);
+}
+
+static void test_many_slow_readers(void **state)
+{
+    static const struct relay_config config = {.waiting_bytes = 512 * 1024};
+
+    (void)state;
+    with_each(many_slow_readers, &config);
 }
 
 static void write_timeout(struct rig *rig)
@@ -598,6 +664,7 @@ static void slow_but_steady(struct rig *rig)
     send_numbered(from, slow, FLOOD);
     while (clock_ms() < until) {
         assert_true(recv(slow->fd, bytes, sizeof bytes, 0) > 0);
+        send_number(from, slow, FLOOD + 1); // what waits from before is too old at the end
         usleep(2000);
     }
     assert_int_equal(SUM(rig, relay.write_timeouts), 0);
@@ -1160,6 +1227,8 @@ int main(void)
         cmocka_unit_test(test_duplicates),
         cmocka_unit_test(test_duplicates_gone),
         cmocka_unit_test(test_slow_reader),
+        cmocka_unit_test(test_late_reader),
+        cmocka_unit_test(test_many_slow_readers),
         cmocka_unit_test(test_write_timeout),
         cmocka_unit_test(test_slow_but_steady),
         cmocka_unit_test(test_bad_frames),
