@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define THREADS_MAX 64
@@ -36,8 +37,8 @@ static void count(enum call call)
 const char *calls_name(enum call call)
 {
     static const char *const names[CALLS] = {
-        [CALL_LOCK] = "locks", [CALL_CONTENDED] = "contended", [CALL_WAIT] = "waits",
-        [CALL_READ] = "reads", [CALL_WRITE] = "writes",        [CALL_WAKE] = "wakes",
+        [CALL_LOCK] = "locks",       [CALL_CONTENDED] = "contended", [CALL_WAIT] = "waits",
+        [CALL_RECEIVE] = "receives", [CALL_SEND] = "sends",          [CALL_WAKE] = "wakes",
     };
     return names[call];
 }
@@ -67,18 +68,18 @@ int pthread_mutex_lock(pthread_mutex_t *mutex)
     return next(mutex);
 }
 
-ssize_t read(int fd, void *data, size_t len)
+ssize_t recv(int fd, void *data, size_t len, int flags)
 {
-    NEXT(read);
-    count(CALL_READ);
-    return next(fd, data, len);
+    NEXT(recv);
+    count(CALL_RECEIVE);
+    return next(fd, data, len, flags);
 }
 
-ssize_t write(int fd, const void *data, size_t len)
+ssize_t send(int fd, const void *data, size_t len, int flags)
 {
-    NEXT(write);
-    count(CALL_WRITE);
-    return next(fd, data, len);
+    NEXT(send);
+    count(CALL_SEND);
+    return next(fd, data, len, flags);
 }
 
 int eventfd_write(int fd, eventfd_t value)

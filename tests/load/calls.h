@@ -11,8 +11,8 @@ enum call {
     CALL_LOCK,      // pthread_mutex_lock
     CALL_CONTENDED, // of these, those that found the lock taken
     CALL_WAIT,      // epoll_wait that may sleep
-    CALL_READ,      // read
-    CALL_WRITE,     // write
+    CALL_RECEIVE,   // recv
+    CALL_SEND,      // send
     CALL_WAKE,      // eventfd_write
     CALLS
 };

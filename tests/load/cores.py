@@ -22,7 +22,12 @@ from bench.relay import free_port  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PATIENCE_S = 60
-LOADS = {"single, 20 k/s": ["--rate", "20000"], "bursts of 8, 60 k/s": ["--rate", "60000", "--burst", "8"]}
+LOADS = {
+    "single, 20 k/s": ["--rate", "20000"],
+    "bursts of 8, 60 k/s": ["--rate", "60000", "--burst", "8"],
+    "single, 60 k/s": ["--rate", "60000"],
+    "bursts of 8, 200 k/s": ["--rate", "200000", "--burst", "8"],
+}
 # Workers, and the workers of sender, receiver, sender, receiver, ... in turn.
 PLACES = {
     "one worker": (1, [0]),
@@ -105,7 +110,7 @@ def measure(options, place, load):
 
 COLUMNS = (("cpu", "CPU µs", 2), ("p50", "p50 µs", 0), ("p99", "p99 µs", 0), ("crossed", "crossed", 2),
            ("locks", "locks", 3), ("contended", "contended /M", 1), ("wakes", "wakes", 3), ("waits", "sleeps asked", 3),
-           ("slept", "slept", 3), ("preempted", "preempted /k", 1), ("reads", "reads", 2), ("writes", "writes", 2),
+           ("slept", "slept", 3), ("preempted", "preempted /k", 1), ("receives", "receives", 2), ("sends", "sends", 2),
            ("loss", "loss %", 3))
 
 
@@ -113,7 +118,7 @@ def show_counts(options):
     print("Per delivered frame, 16 pairs, 1.2 KB payload; medians of", options.rounds, "rounds.\n")
     print("| load | clients |", " | ".join(title for _, title, _ in COLUMNS), "| counted |")
     print("|---|---|" + "---|" * (len(COLUMNS) + 1))
-    for load in LOADS:
+    for load in (name for name in LOADS if options.load in name):
         rounds = {place: [] for place in PLACES if options.only in place}
         for _ in range(options.rounds):
             for place, results in rounds.items():
@@ -183,6 +188,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--idle-s", type=float, default=10)
     parser.add_argument("--only", default="", metavar="WORD", help="places with this in their name")
+    parser.add_argument("--load", default="", metavar="WORD", help="loads with this in their name (counts)")
     parser.add_argument("--spread", action="store_true", help="the relay may use the generator's core as well")
     options = parser.parse_args()
     for what in options.what:
