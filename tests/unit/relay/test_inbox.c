@@ -171,6 +171,9 @@ static void test_spare_batches(void **state)
     outbox_append(&outbox, &spare, &to, MESSAGE_PACKET_OTHER, body, 100);
     assert_ptr_equal(outbox.head, used);
     assert_int_equal(spare.count, BATCH_POOL_MAX - 1);
+    outbox_append(&outbox, &spare, &to, MESSAGE_PACKET_OTHER, body, sizeof body);
+    assert_true(outbox.tail->capacity >= sizeof body);
+    assert_int_equal(spare.count, BATCH_POOL_MAX - 1);
     batch_free_all(outbox.head);
     batch_free_all(spare.head);
     inbox_deinit(&inbox);
