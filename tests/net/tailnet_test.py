@@ -47,6 +47,16 @@ class Namespaces(unittest.TestCase):
         names = ["tailnet-12-a", "tailnet-13-relay", "tailnet-x-a", "other-12-a", "tailnet-12-"]
         self.assertEqual(namespace.left_behind(names, lambda pid: pid == 13), ["tailnet-12-a"])
 
+    def test_a_zombie_is_dead(self):
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        self.assertFalse(namespace.is_alive(pid))
+        os.waitpid(pid, 0)
+        self.assertFalse(namespace.is_alive(pid))
+        self.assertTrue(namespace.is_alive(os.getpid()))
+
 
 class Programs(unittest.TestCase):
     def test_go_versions_compare_as_numbers(self):

@@ -2,8 +2,10 @@
 """A network namespace, and what joins two of them."""
 import os
 import re
+import shutil
 import signal
 import subprocess
+import tempfile
 
 from .program import CommandFailed, Program, command
 
@@ -11,15 +13,30 @@ PREFIX = "tailnet"  # of every namespace here: tailnet-PID-NAME, PID being the p
 
 
 def left_behind(names, alive):
-    """Those of the namespaces whose maker is no more, as after SIGKILL."""
+    """Those of the namespaces or folders whose maker is no more, as after SIGKILL."""
     found = (re.fullmatch(PREFIX + r"-(\d+)-\w+", name) for name in names)
     return [match[0] for match in found if match and not alive(int(match[1]))]
 
 
+def is_alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
 def remove_left_behind():
     names = [line.split()[0] for line in command("ip", "netns", "list").splitlines() if line.strip()]
-    for name in left_behind(names, lambda pid: os.path.exists(f"/proc/{pid}")):
+    for name in left_behind(names, is_alive):
         command("ip", "netns", "delete", name)
+    for name in left_behind(os.listdir(tempfile.gettempdir()), is_alive):
+        shutil.rmtree(os.path.join(tempfile.gettempdir(), name), ignore_errors=True)
+
+
+def make_folder():
+    """A temporary one; if it is left behind, it is found by its name as a namespace is."""
+    return tempfile.mkdtemp(prefix=f"{PREFIX}-{os.getpid()}-")
 
 
 class Namespace:

@@ -4,12 +4,11 @@ import contextlib
 import os
 import shutil
 import sys
-import tempfile
 from dataclasses import dataclass
 
 from . import programs
 from .headscale import Headscale
-from .namespace import Cable, Namespace, Wire, remove_left_behind
+from .namespace import Cable, Namespace, Wire, make_folder, remove_left_behind
 from .node import Node
 from .relay import Relay
 from .waiting import wait_until
@@ -51,7 +50,7 @@ class Tailnet:
         remove_left_behind()
         with contextlib.ExitStack() as stack:
             self.cleanup = stack
-            self.folder = tempfile.mkdtemp(prefix="tailnet-")
+            self.folder = make_folder()
             stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
             self.build()
             self.cleanup = stack.pop_all()
