@@ -38,6 +38,9 @@ void io_context_deinit(struct io_context *io)
     io_context_set_tls(io, NULL);
     BIO_free(io->bio);
     tls13_ciphers_deinit(&io->ciphers);
+    pool_deinit(&io->streams);
+    for (int i = 0; i < TLS13_SUITES; i++)
+        pool_deinit(&io->detached[i]);
     free(io->read_buffer);
     free(io->plain_buffer);
     free(io->out);

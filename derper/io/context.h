@@ -7,6 +7,7 @@
 #define DERPER_IO_CONTEXT_H
 
 #include "base/counter.h"
+#include "base/pool.h"
 #include "base/wheel.h"
 
 #include "io/tls13_record.h"
@@ -74,6 +75,8 @@ struct io_context {
     // (2^24.5 full records for AES-GCM) for a peer that is told something once a minute.
     uint64_t key_update_after;
     struct tls13_ciphers ciphers;
+    struct pool streams;
+    struct pool detached[TLS13_SUITES]; // what the detached engine keeps of one
     BIO *bio;          // shared by every SSL object of this loop, reads `in`, appends to `out`
     const uint8_t *in; // received bytes that BIO reads may still take
     size_t in_len;

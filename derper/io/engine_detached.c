@@ -30,19 +30,30 @@ struct partial_record {
     uint8_t data[];
 };
 
+// An idle connection is this: as much of it as its suite needs.
 struct detached {
-    struct tls13_direction in, out;
     struct partial_record *partial;
-    uint8_t suite;                       // enum tls13_suite
-    uint8_t handshake[KEY_UPDATE_BYTES]; // of a post-handshake message
-    uint8_t handshake_len;
     uint8_t idle_records;
-    bool have_in, have_out; // secrets that the keylog callback has brought
-    bool update_due;        // a KeyUpdate goes out before the next data
-    bool update_requests;   // and asks for one in return
-    bool requested;         // we have asked, and not been answered
-    bool over;              // a fatal alert went out or came in: nothing is sent any more
+    uint8_t suite : 2;         // enum tls13_suite
+    uint8_t handshake_len : 3; // bytes of a KeyUpdate that has not come whole
+    bool have_in : 1;          // the keylog callback has brought the secret
+    bool have_out : 1;
+    bool update_due : 1;       // a KeyUpdate goes out before the next data
+    bool update_requests : 1;  // and asks for one in return
+    bool requested : 1;        // we have asked, and not been answered
+    bool over : 1;             // a fatal alert went out or came in: nothing is sent any more
+    struct tls13_direction in; // `out` is behind it, where the suite's length ends
 };
+
+static size_t detached_bytes(enum tls13_suite suite)
+{
+    return offsetof(struct detached, in) + 2 * tls13_direction_bytes(suite);
+}
+
+static struct tls13_direction *out_of(struct detached *state)
+{
+    return (void *)((uint8_t *)&state->in + tls13_direction_bytes(state->suite));
+}
 
 static struct log_limit fault_log = LOG_LIMIT_INIT;
 
@@ -53,30 +64,52 @@ static bool read_hex(const char *text, uint8_t *out, size_t size)
     return sodium_hex2bin(out, size, text, strlen(text), NULL, &n, NULL) == 0;
 }
 
-// The line is "LABEL <client random> <secret>", both in hex. False when it is another label's.
-static bool take_secret(const char *line, const char *label, struct tls13_direction *direction,
-                        bool *have)
+static struct detached *state_of(struct stream *stream, enum tls13_suite suite)
+{
+    if (!stream->detached) {
+        stream->detached = pool_get(&stream->io->detached[suite], detached_bytes(suite));
+        stream->detached->suite = (uint8_t)suite & 3;
+    }
+    return stream->detached;
+}
+
+// The line is "LABEL <client random> <secret>", both in hex.
+static bool is_secret(const char *line, const char *label)
 {
     const size_t len = strlen(label);
-    const char *secret;
 
-    if (strncmp(line, label, len) != 0 || line[len] != ' ')
-        return false;
-    secret = strrchr(line, ' ');
-    *have = secret && read_hex(secret + 1, direction->secret, sizeof direction->secret);
-    return true;
+    return strncmp(line, label, len) == 0 && line[len] == ' ';
+}
+
+static bool start_direction(struct tls13_direction *direction, enum tls13_suite suite,
+                            const char *line)
+{
+    uint8_t secret[TLS13_SECRET_MAX_BYTES];
+    const bool ok = read_hex(strrchr(line, ' ') + 1, secret, sizeof secret) &&
+                    tls13_direction_start(direction, suite, secret);
+
+    sodium_memzero(secret, sizeof secret);
+    return ok;
 }
 
 static void on_keylog(const SSL *ssl, const char *line)
 {
     struct stream *stream = SSL_get_app_data(ssl);
-    struct detached *state = stream->detached;
+    const bool of_client = is_secret(line, "CLIENT_TRAFFIC_SECRET_0");
+    enum tls13_suite suite;
+    struct detached *state;
 
-    if (!state)
-        state = stream->detached = memory_zeroed(sizeof *stream->detached);
-    if (take_secret(line, "CLIENT_TRAFFIC_SECRET_0", &state->in, &state->have_in) ||
-        take_secret(line, "SERVER_TRAFFIC_SECRET_0", &state->out, &state->have_out))
-        SSL_CTX_set_keylog_callback(SSL_get_SSL_CTX(ssl), NULL);
+    if (!of_client && !is_secret(line, "SERVER_TRAFFIC_SECRET_0"))
+        return;
+    SSL_CTX_set_keylog_callback(SSL_get_SSL_CTX(ssl), NULL);
+    if (!tls13_suite_from_id(SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl)), &suite) ||
+        !tls13_ciphers_have(&stream->io->ciphers, suite))
+        return;
+    state = state_of(stream, suite);
+    if (of_client)
+        state->have_in = start_direction(&state->in, suite, line);
+    else
+        state->have_out = start_direction(out_of(state), suite, line);
 }
 
 // The traffic secrets come behind each side's Finished. OpenSSL makes a line by 64 calls of
@@ -95,40 +128,30 @@ void engine_detached_message(int sent, int version, int type, const void *data, 
 bool engine_detached_begin(struct stream *stream, enum tls13_suite suite, const uint8_t *in_secret,
                            const uint8_t *out_secret)
 {
-    struct detached *state;
+    struct detached *state = state_of(stream, suite);
 
-    if (!stream->detached)
-        stream->detached = memory_zeroed(sizeof *stream->detached);
-    state = stream->detached;
-    if (!tls13_direction_start(&state->in, suite, in_secret) ||
-        !tls13_direction_start(&state->out, suite, out_secret))
-        return false;
-    state->suite = (uint8_t)suite;
     stream->engine = &engine_detached;
-    return true;
+    return tls13_direction_start(&state->in, suite, in_secret) &&
+           tls13_direction_start(out_of(state), suite, out_secret);
 }
 
 // A connection with smaller records (RFC 6066, section 4) stays where it is, and so does one of
 // which OpenSSL holds bytes, which it does not when it reads no further than it needs.
-static bool may_leave(const struct stream *stream, enum tls13_suite *suite)
+static bool may_leave(const struct stream *stream)
 {
     const struct detached *state = stream->detached;
     const SSL *ssl = stream->ssl;
 
     return state && state->have_in && state->have_out &&
-           tls13_suite_from_id(SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl)), suite) &&
-           tls13_ciphers_have(&stream->io->ciphers, *suite) &&
            SSL_SESSION_get_max_fragment_length(SSL_get0_session(ssl)) == 0 && !SSL_has_pending(ssl);
 }
 
 bool engine_detached_take(struct stream *stream)
 {
-    struct detached *state = stream->detached;
-    enum tls13_suite suite;
-
-    if (may_leave(stream, &suite) &&
-        engine_detached_begin(stream, suite, state->in.secret, state->out.secret))
+    if (may_leave(stream)) {
+        stream->engine = &engine_detached;
         return true;
+    }
     engine_detached_free(stream);
     return false;
 }
@@ -136,12 +159,14 @@ bool engine_detached_take(struct stream *stream)
 void engine_detached_free(struct stream *stream)
 {
     struct detached *state = stream->detached;
+    struct pool *pool;
 
     if (!state)
         return;
+    pool = &stream->io->detached[state->suite];
     free(state->partial);
-    sodium_memzero(state, sizeof *state);
-    free(state);
+    sodium_memzero(state, detached_bytes(state->suite));
+    pool_put(pool, state);
     stream->detached = NULL;
 }
 
@@ -151,7 +176,7 @@ static bool put_record(struct stream *stream, enum tls13_type type,
 {
     struct io_context *io = stream->io;
     struct detached *state = stream->detached;
-    const size_t n = tls13_seal(&io->ciphers, state->suite, &state->out, type, pieces, count,
+    const size_t n = tls13_seal(&io->ciphers, state->suite, out_of(state), type, pieces, count,
                                 io->out + io->out_len);
 
     io->out_len += n;
@@ -173,7 +198,7 @@ static bool put_key_update(struct stream *stream)
 
     state->update_due = state->update_requests = false;
     return put_record(stream, TLS13_HANDSHAKE, &(struct tls13_piece){message, sizeof message}, 1) &&
-           tls13_direction_update(&state->out, state->suite);
+           tls13_direction_update(out_of(state), state->suite);
 }
 
 static bool end(struct stream *stream, uint8_t alert, const char *whose)
@@ -228,22 +253,18 @@ static bool on_handshake(struct stream *stream, const uint8_t *content, size_t l
 {
     static const uint8_t head[KEY_UPDATE_HEAD_BYTES] = {KEY_UPDATE_TYPE, 0, 0, 1};
     struct detached *state = stream->detached;
-    const size_t room = KEY_UPDATE_BYTES - (size_t)state->handshake_len;
-    const size_t n = len < room ? len : room;
+    const size_t have = state->handshake_len; // all of them as they must be
+    const size_t of_head = have < sizeof head ? sizeof head - have : 0;
+    const size_t left = KEY_UPDATE_BYTES - have;
 
-    memcpy(state->handshake + state->handshake_len, content, n);
-    state->handshake_len += (uint8_t)n;
-    if (len == 0 || state->handshake[0] != KEY_UPDATE_TYPE)
+    if (len == 0 || (have == 0 && content[0] != KEY_UPDATE_TYPE))
         return fail(stream, TLS13_UNEXPECTED_MESSAGE);
-    if (memcmp(state->handshake, head,
-               state->handshake_len < sizeof head ? state->handshake_len : sizeof head) != 0)
+    if (memcmp(content, head + have, len < of_head ? len : of_head) != 0)
         return fail(stream, TLS13_DECODE_ERROR);
-    if (len > n)
+    if (len > left)
         return fail(stream, TLS13_UNEXPECTED_MESSAGE);
-    if (state->handshake_len < KEY_UPDATE_BYTES)
-        return true;
-    state->handshake_len = 0;
-    return on_key_update(stream, state->handshake[4]);
+    state->handshake_len = len < left ? (uint8_t)(have + len) & 7 : 0;
+    return len < left || on_key_update(stream, content[left - 1]);
 }
 
 // A record other than data. False when the stream is gone.
@@ -451,7 +472,7 @@ static bool seal_records(struct stream *stream, const struct stream_buf *pieces,
 
         if (n == 0)
             continue;
-        if ((state->update_due || state->out.sequence >= stream->io->key_update_after) &&
+        if ((state->update_due || out_of(state)->sequence >= stream->io->key_update_after) &&
             !put_key_update(stream))
             return false;
         if (!put_record(stream, TLS13_DATA, record, n))

@@ -64,7 +64,7 @@ static void on_closed(uv_handle_t *handle)
 
     counter_add(&stream->io->counters.streams, -1);
     atomic_fetch_sub_explicit(&stream->io->budget->used, 1, memory_order_relaxed);
-    free(stream);
+    pool_put(&stream->io->streams, stream);
 }
 
 static void close_handle(struct stream *stream)
@@ -77,7 +77,7 @@ static void close_handle(struct stream *stream)
 struct stream *stream_accept(struct io_context *io, int fd, bool tls,
                              const struct stream_callbacks *callbacks, void *owner)
 {
-    struct stream *stream = memory_zeroed(sizeof *stream);
+    struct stream *stream = pool_get(&io->streams, sizeof *stream);
 
     stream->io = io;
     stream->fd = fd;
@@ -88,7 +88,7 @@ struct stream *stream_accept(struct io_context *io, int fd, bool tls,
     if (uv_poll_init(io->loop, &stream->poll, fd) != 0) {
         counter_add(&io->counters.accept_failures, 1);
         close(fd);
-        free(stream);
+        pool_put(&io->streams, stream);
         return NULL;
     }
     counter_add(&io->counters.streams, 1);

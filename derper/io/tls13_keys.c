@@ -28,6 +28,25 @@ bool tls13_suite_from_id(uint16_t id, enum tls13_suite *out)
     return false;
 }
 
+size_t tls13_key_bytes(enum tls13_suite suite)
+{
+    return suites[suite].key_bytes;
+}
+
+size_t tls13_direction_bytes(enum tls13_suite suite)
+{
+    const size_t bytes = offsetof(struct tls13_direction, key) + suites[suite].key_bytes +
+                         suites[suite].secret_bytes;
+    const size_t alignment = _Alignof(struct tls13_direction);
+
+    return (bytes + alignment - 1) / alignment * alignment;
+}
+
+static uint8_t *secret_of(struct tls13_direction *direction, enum tls13_suite suite)
+{
+    return direction->key + suites[suite].key_bytes;
+}
+
 // HMAC contexts to copy, one for each hash, keyed with anything: a one-shot HMAC() looks its
 // algorithms up by name each time, which costs four times what it computes.
 static EVP_MAC_CTX *hmac_sha256, *hmac_sha384;
@@ -95,10 +114,11 @@ static bool expand_label(EVP_MAC_CTX *hmac, enum tls13_suite suite, const uint8_
 
 static bool derive(struct tls13_direction *direction, enum tls13_suite suite, EVP_MAC_CTX *hmac)
 {
+    const uint8_t *secret = secret_of(direction, suite);
+
     direction->sequence = 0;
-    return expand_label(hmac, suite, direction->secret, "key", direction->key,
-                        suites[suite].key_bytes) &&
-           expand_label(hmac, suite, direction->secret, "iv", direction->iv, TLS13_IV_BYTES);
+    return expand_label(hmac, suite, secret, "key", direction->key, suites[suite].key_bytes) &&
+           expand_label(hmac, suite, secret, "iv", direction->iv, TLS13_IV_BYTES);
 }
 
 bool tls13_direction_start(struct tls13_direction *direction, enum tls13_suite suite,
@@ -107,7 +127,7 @@ bool tls13_direction_start(struct tls13_direction *direction, enum tls13_suite s
     EVP_MAC_CTX *hmac = hmac_new(suite);
     bool ok;
 
-    memmove(direction->secret, secret, suites[suite].secret_bytes);
+    memcpy(secret_of(direction, suite), secret, suites[suite].secret_bytes);
     ok = hmac && derive(direction, suite, hmac);
     EVP_MAC_CTX_free(hmac);
     return ok;
@@ -116,10 +136,11 @@ bool tls13_direction_start(struct tls13_direction *direction, enum tls13_suite s
 bool tls13_direction_update(struct tls13_direction *direction, enum tls13_suite suite)
 {
     EVP_MAC_CTX *hmac = hmac_new(suite);
-    bool ok = hmac &&
-              expand_label(hmac, suite, direction->secret, "traffic upd", direction->secret,
-                           suites[suite].secret_bytes) &&
-              derive(direction, suite, hmac);
+    uint8_t *secret = secret_of(direction, suite);
+    bool ok =
+        hmac &&
+        expand_label(hmac, suite, secret, "traffic upd", secret, suites[suite].secret_bytes) &&
+        derive(direction, suite, hmac);
 
     EVP_MAC_CTX_free(hmac);
     return ok;

@@ -20,19 +20,23 @@ enum tls13_suite {
     TLS13_SUITES
 };
 
-// Secret: its owner wipes it.
+// Secret: its owner wipes it. Only the first tls13_direction_bytes() are used, so one that is kept
+// for long may have no more memory than those.
 struct tls13_direction {
-    uint8_t secret[TLS13_SECRET_MAX_BYTES];
-    uint8_t key[TLS13_KEY_MAX_BYTES];
-    uint8_t iv[TLS13_IV_BYTES];
     uint64_t sequence; // of the next record
+    uint8_t iv[TLS13_IV_BYTES];
+    uint8_t key[TLS13_KEY_MAX_BYTES + TLS13_SECRET_MAX_BYTES]; // and behind it the traffic secret
 };
 
 // The suite of an IANA number (0x1301, …). False for one that we do not have.
 bool tls13_suite_from_id(uint16_t id, enum tls13_suite *out);
 
-// Starts with the given traffic secret (which may be the direction's own) at sequence number 0.
-// False when the library fails.
+size_t tls13_key_bytes(enum tls13_suite suite);
+
+// A multiple of the struct's alignment.
+size_t tls13_direction_bytes(enum tls13_suite suite);
+
+// Starts with the given traffic secret at sequence number 0. False when the library fails.
 bool tls13_direction_start(struct tls13_direction *direction, enum tls13_suite suite,
                            const uint8_t *secret);
 

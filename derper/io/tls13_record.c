@@ -61,16 +61,18 @@ static void put_nonce(const struct tls13_direction *direction, uint8_t nonce[sta
 }
 
 // Gets `cipher` ready for the next record of `direction`.
-static bool prepare(struct tls13_cipher *cipher, const struct tls13_direction *direction)
+static bool prepare(struct tls13_cipher *cipher, enum tls13_suite suite,
+                    const struct tls13_direction *direction)
 {
-    const bool same = cipher->keyed && memcmp(cipher->key, direction->key, sizeof cipher->key) == 0;
+    const size_t key_bytes = tls13_key_bytes(suite);
+    const bool same = cipher->keyed && memcmp(cipher->key, direction->key, key_bytes) == 0;
     uint8_t nonce[TLS13_IV_BYTES];
 
     put_nonce(direction, nonce);
     cipher->keyed = EVP_CipherInit_ex(cipher->context, NULL, NULL, same ? NULL : direction->key,
                                       nonce, -1) == 1;
     if (!same)
-        memcpy(cipher->key, direction->key, sizeof cipher->key);
+        memcpy(cipher->key, direction->key, key_bytes);
     return cipher->keyed;
 }
 
@@ -110,7 +112,7 @@ size_t tls13_seal(struct tls13_ciphers *ciphers, enum tls13_suite suite,
     for (size_t i = 0; i < count; i++)
         len += pieces[i].len;
     put_header(out, len);
-    if (direction->sequence == UINT64_MAX || !prepare(cipher, direction) ||
+    if (direction->sequence == UINT64_MAX || !prepare(cipher, suite, direction) ||
         EVP_EncryptUpdate(cipher->context, NULL, &n, out, TLS13_HEADER_BYTES) != 1 ||
         !seal_pieces(cipher->context, pieces, count, (uint8_t)type, out + TLS13_HEADER_BYTES))
         return 0;
@@ -138,8 +140,9 @@ size_t tls13_record_bytes(const uint8_t *data, size_t len, enum tls13_alert *ale
     return 0;
 }
 
-static bool decrypt(struct tls13_cipher *cipher, const struct tls13_direction *direction,
-                    const uint8_t *record, size_t body, uint8_t *out)
+static bool decrypt(struct tls13_cipher *cipher, enum tls13_suite suite,
+                    const struct tls13_direction *direction, const uint8_t *record, size_t body,
+                    uint8_t *out)
 {
     const uint8_t *sealed = record + TLS13_HEADER_BYTES;
     EVP_CIPHER_CTX *context = cipher->context;
@@ -147,7 +150,7 @@ static bool decrypt(struct tls13_cipher *cipher, const struct tls13_direction *d
     int n, last;
 
     memcpy(tag, sealed + body - TLS13_TAG_BYTES, sizeof tag);
-    return prepare(cipher, direction) &&
+    return prepare(cipher, suite, direction) &&
            EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, TLS13_TAG_BYTES, tag) == 1 &&
            EVP_DecryptUpdate(context, NULL, &n, record, TLS13_HEADER_BYTES) == 1 &&
            EVP_DecryptUpdate(context, out, &n, sealed, (int)(body - TLS13_TAG_BYTES)) == 1 &&
@@ -165,7 +168,7 @@ bool tls13_open(struct tls13_ciphers *ciphers, enum tls13_suite suite,
         *alert = TLS13_INTERNAL_ERROR;
         return false;
     }
-    if (!decrypt(&ciphers->open[suite], direction, record, body, out)) {
+    if (!decrypt(&ciphers->open[suite], suite, direction, record, body, out)) {
         ERR_clear_error();
         *alert = TLS13_BAD_RECORD_MAC;
         return false;

@@ -3,7 +3,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/memory.h"
 #include "relay/frames.h"
 #include "relay/membership.h"
 #include "relay/outgoing.h"
@@ -11,7 +10,6 @@
 #include <netinet/tcp.h>
 #include <sodium.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 static struct log_limit write_timeout_log = LOG_LIMIT_INIT;
 static struct log_limit fault_log = LOG_LIMIT_INIT;
@@ -160,7 +158,7 @@ static const struct stream_callbacks callbacks = {
 void client_start(struct worker *worker, struct stream *stream, const char *preface,
                   size_t preface_len, bool not_ideal)
 {
-    struct client *client = memory_zeroed(sizeof *client);
+    struct client *client = pool_get(&worker->client_pool, sizeof *client);
     uint8_t frame[FRAME_SERVER_KEY_BYTES];
 
     client->worker = worker;
@@ -221,7 +219,7 @@ void client_close(struct client *client, enum client_end end)
     stream_close(client->stream);
     routes_deinit(&client->routes);
     frame_reader_deinit(&client->reader);
-    free(client);
+    pool_put(&worker->client_pool, client);
 }
 
 void client_drain(struct client *client)

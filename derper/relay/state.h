@@ -15,6 +15,7 @@
 
 #include "base/bucket.h"
 #include "base/list.h"
+#include "base/pool.h"
 #include "io/context.h"
 #include "io/stream.h"
 #include "proto/reader.h"
@@ -49,7 +50,8 @@ struct worker {
 
     struct slots slots;  // clients that are logged in
     struct list clients; // all of them
-    struct list dirty;   // with something to send, or doomed
+    struct pool client_pool;
+    struct list dirty; // with something to send, or doomed
     struct chunk_pool chunks;
     struct relay_counters counters;
 

@@ -240,6 +240,7 @@ void worker_deinit(struct worker *worker)
     inbox_deinit(&worker->inbox);
     pthread_mutex_destroy(&worker->task_lock);
     chunk_pool_deinit(&worker->chunks);
+    pool_deinit(&worker->client_pool);
     io_context_deinit(&worker->io);
     batch_free_all(worker->batches.head);
     free(worker->outboxes);

@@ -111,8 +111,7 @@ static void stream_begin(void)
 
     demand(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
     fd = pair[0];
-    stream = calloc(1, sizeof *stream);
-    demand(stream != NULL);
+    stream = pool_get(&io.streams, sizeof *stream);
     stream->io = &io;
     stream->callbacks = &callbacks;
     stream->poll.data = stream;

@@ -10,6 +10,7 @@
 #include <openssl/kdf.h>
 #include <openssl/rand.h>
 #include <sodium.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct {
@@ -42,7 +43,7 @@ static void test_rfc8448(void **state)
         assert_true(tls13_direction_start(&direction, TLS13_AES_128_GCM_SHA256, secret));
         assert_memory_equal(direction.key, key, sizeof key);
         assert_memory_equal(direction.iv, iv, sizeof iv);
-        assert_memory_equal(direction.secret, secret, sizeof secret);
+        assert_memory_equal(direction.key + sizeof key, secret, sizeof secret);
         assert_int_equal(direction.sequence, 0);
     }
 }
@@ -87,8 +88,8 @@ static void assert_generation(const struct tls13_direction *direction, int suite
 
     expand(suites[suite].hash, secret, n, "key", key, suites[suite].key_bytes);
     expand(suites[suite].hash, secret, n, "iv", iv, sizeof iv);
-    assert_memory_equal(direction->secret, secret, n);
     assert_memory_equal(direction->key, key, suites[suite].key_bytes);
+    assert_memory_equal(direction->key + suites[suite].key_bytes, secret, n);
     assert_memory_equal(direction->iv, iv, sizeof iv);
     assert_int_equal(direction->sequence, 0);
 }
@@ -113,16 +114,25 @@ static void test_updates(void **state)
     }
 }
 
-static void test_starts_with_its_own_secret(void **state)
+// A direction whose memory ends where its suite's need does: the sanitizer sees to the rest.
+static void test_shortest_memory(void **state)
 {
-    uint8_t secret[TLS13_SECRET_MAX_BYTES];
-    struct tls13_direction direction;
+    static const uint8_t secret[TLS13_SECRET_MAX_BYTES] = "long enough for any suite";
 
     (void)state;
-    assert_int_equal(RAND_bytes(secret, sizeof secret), 1);
-    memcpy(direction.secret, secret, sizeof secret);
-    assert_true(tls13_direction_start(&direction, TLS13_AES_256_GCM_SHA384, direction.secret));
-    assert_generation(&direction, TLS13_AES_256_GCM_SHA384, secret);
+    for (int i = 0; i < TLS13_SUITES; i++) {
+        const enum tls13_suite suite = (enum tls13_suite)i;
+        const size_t bytes = tls13_direction_bytes(suite);
+        struct tls13_direction *direction = malloc(bytes);
+
+        assert_in_range(bytes, 8 + 12 + suites[i].key_bytes + suites[i].secret_bytes,
+                        sizeof *direction);
+        assert_int_equal(bytes % sizeof direction->sequence, 0);
+        assert_true(tls13_direction_start(direction, suite, secret));
+        assert_generation(direction, i, secret);
+        assert_true(tls13_direction_update(direction, suite));
+        free(direction);
+    }
 }
 
 static void test_suites(void **state)
@@ -143,7 +153,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rfc8448),
         cmocka_unit_test(test_updates),
-        cmocka_unit_test(test_starts_with_its_own_secret),
+        cmocka_unit_test(test_shortest_memory),
         cmocka_unit_test(test_suites),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
