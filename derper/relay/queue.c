@@ -27,7 +27,6 @@ static struct chunk *chunk_get(struct chunk_pool *pool, size_t capacity)
         chunk = memory_get(sizeof *chunk + capacity);
     }
     pool->queued_bytes += capacity;
-    chunk->next = NULL;
     chunk->start = chunk->end = chunk->frames = 0;
     chunk->capacity = (uint32_t)capacity;
     return chunk;
@@ -74,20 +73,27 @@ static size_t next_capacity(const struct queue *queue, size_t frame_len)
                                                                 : CHUNK_LARGE_BYTES;
 }
 
+static void put_last(struct queue *queue, struct chunk *chunk)
+{
+    if (queue->last) {
+        chunk->next = queue->last->next;
+        queue->last->next = chunk;
+    } else {
+        chunk->next = chunk;
+    }
+    queue->last = chunk;
+}
+
 void queue_append(struct queue *queue, struct chunk_pool *pool, uint64_t now_ms, const uint8_t *a,
                   size_t a_len, const uint8_t *b, size_t b_len)
 {
     const size_t len = a_len + b_len;
-    struct chunk *chunk = queue->tail;
+    struct chunk *chunk = queue->last;
 
     if (!chunk || chunk->capacity - chunk->end < len || now_ms - chunk->since_ms > CHUNK_SPAN_MS) {
         chunk = chunk_get(pool, next_capacity(queue, len));
         chunk->since_ms = now_ms;
-        if (queue->tail)
-            queue->tail->next = chunk;
-        else
-            queue->head = chunk;
-        queue->tail = chunk;
+        put_last(queue, chunk);
     }
     if (a_len > 0)
         memcpy(chunk->data + chunk->end, a, a_len);
@@ -99,19 +105,20 @@ void queue_append(struct queue *queue, struct chunk_pool *pool, uint64_t now_ms,
     queue->bytes += (uint32_t)len;
 }
 
-static void drop_head_chunk(struct queue *queue, struct chunk_pool *pool)
+static void drop_first(struct queue *queue, struct chunk_pool *pool)
 {
-    struct chunk *chunk = queue->head;
+    struct chunk *chunk = queue_first(queue);
 
-    queue->head = chunk->next;
-    if (!queue->head)
-        queue->tail = NULL;
+    if (chunk == queue->last)
+        queue->last = NULL;
+    else
+        queue->last->next = chunk->next;
     chunk_put(pool, chunk);
 }
 
 size_t queue_drop_oldest(struct queue *queue, struct chunk_pool *pool)
 {
-    struct chunk *chunk = queue->head;
+    struct chunk *chunk = queue_first(queue);
     struct frame_header header;
 
     assert(chunk && chunk->frames > 0);
@@ -121,14 +128,14 @@ size_t queue_drop_oldest(struct queue *queue, struct chunk_pool *pool)
     queue->frames--;
     queue->bytes -= FRAME_HEADER_BYTES + header.payload_bytes;
     if (chunk->frames == 0)
-        drop_head_chunk(queue, pool);
+        drop_first(queue, pool);
     return header.payload_bytes;
 }
 
 bool queue_pieces(const struct queue *queue, struct stream_buf *pieces, size_t max_pieces,
                   size_t *used, size_t max_bytes, size_t *bytes)
 {
-    for (const struct chunk *chunk = queue->head; chunk; chunk = chunk->next) {
+    for (const struct chunk *chunk = queue_first(queue); chunk; chunk = queue_next(queue, chunk)) {
         const size_t len = chunk->end - chunk->start;
 
         if (*used == max_pieces || (*used > 0 && *bytes + len > max_bytes))
@@ -143,18 +150,18 @@ void queue_release(struct queue *queue, struct chunk_pool *pool, size_t count,
                    queue_released_cb released, void *data)
 {
     while (count-- > 0) {
-        const struct chunk *chunk = queue->head;
+        const struct chunk *chunk = queue_first(queue);
 
         queue->frames -= chunk->frames;
         queue->bytes -= chunk->end - chunk->start;
         released(chunk, data);
-        drop_head_chunk(queue, pool);
+        drop_first(queue, pool);
     }
 }
 
 void queue_clear(struct queue *queue, struct chunk_pool *pool)
 {
-    while (queue->head)
-        drop_head_chunk(queue, pool);
+    while (queue->last)
+        drop_first(queue, pool);
     *queue = (struct queue){0};
 }

@@ -20,7 +20,7 @@
 #define CHUNK_SPAN_MS 100                  // between the first and the last frame in one
 
 struct chunk {
-    struct chunk *next;
+    struct chunk *next; // in a queue, behind the last one is the first
     uint32_t start, end, capacity;
     uint32_t frames;
     uint64_t since_ms; // when its first frame came
@@ -37,7 +37,7 @@ struct chunk_pool {
 void chunk_pool_deinit(struct chunk_pool *pool);
 
 struct queue {
-    struct chunk *head, *tail;
+    struct chunk *last; // NULL: empty
     uint32_t frames;
     uint32_t bytes;
 };
@@ -47,10 +47,22 @@ static inline bool queue_empty(const struct queue *queue)
     return queue->frames == 0;
 }
 
+// The oldest chunk; NULL when there is none.
+static inline struct chunk *queue_first(const struct queue *queue)
+{
+    return queue->last ? queue->last->next : NULL;
+}
+
+// The chunk behind this one; NULL when it is the last.
+static inline struct chunk *queue_next(const struct queue *queue, const struct chunk *chunk)
+{
+    return chunk != queue->last ? chunk->next : NULL;
+}
+
 // How long the oldest frame has waited; 0 when there is none.
 static inline uint64_t queue_waited_ms(const struct queue *queue, uint64_t now_ms)
 {
-    return queue->head ? now_ms - queue->head->since_ms : 0;
+    return queue->last ? now_ms - queue_first(queue)->since_ms : 0;
 }
 
 // Appends one whole frame, given in two parts, either of which may be empty.
@@ -60,7 +72,7 @@ void queue_append(struct queue *queue, struct chunk_pool *pool, uint64_t now_ms,
 // Removes the oldest frame of a queue that is not empty. Returns the bytes of its payload.
 size_t queue_drop_oldest(struct queue *queue, struct chunk_pool *pool);
 
-// Adds the chunks from the head on to `pieces` until there are `max_pieces`, or the next one,
+// Adds the chunks from the first on to `pieces` until there are `max_pieces`, or the next one,
 // unless it is the very first, would exceed `max_bytes` in all. `*used` and `*bytes` count on.
 // Returns false when a chunk was left out.
 bool queue_pieces(const struct queue *queue, struct stream_buf *pieces, size_t max_pieces,
@@ -69,7 +81,7 @@ bool queue_pieces(const struct queue *queue, struct stream_buf *pieces, size_t m
 // What a chunk held, told to the caller of queue_release.
 typedef void (*queue_released_cb)(const struct chunk *chunk, void *data);
 
-// Frees the `count` chunks at the head, as given out by queue_pieces.
+// Frees the `count` chunks at the front, as given out by queue_pieces.
 void queue_release(struct queue *queue, struct chunk_pool *pool, size_t count,
                    queue_released_cb released, void *data);
 

@@ -73,15 +73,15 @@ static void check_counts(const struct queue *queue, const struct model *model)
 {
     size_t frames = 0, bytes = 0;
 
-    for (const struct chunk *chunk = queue->head; chunk; chunk = chunk->next) {
+    for (const struct chunk *chunk = queue_first(queue); chunk; chunk = queue_next(queue, chunk)) {
         assert_true(chunk->start < chunk->end && chunk->end <= chunk->capacity);
         assert_true(chunk->frames > 0);
-        assert_true(chunk->next || chunk == queue->tail);
+        assert_non_null(chunk->next);
         frames += chunk->frames;
         bytes += chunk->end - chunk->start;
     }
     assert_int_equal(queue_empty(queue), model->count == 0);
-    assert_true(!queue->head == queue_empty(queue) && !queue->tail == queue_empty(queue));
+    assert_true(!queue->last == queue_empty(queue));
     assert_int_equal(queue->frames, model->count);
     assert_int_equal(queue->bytes, model->bytes);
     assert_int_equal(frames, model->count);
@@ -144,7 +144,7 @@ static void take(struct queue *queue, struct chunk_pool *pool, struct model *mod
     // What was left out would not have fitted.
     if (!all)
         assert_true(used == max_pieces ||
-                    bytes + queue->head->end - queue->head->start > max_bytes);
+                    bytes + queue_first(queue)->end - queue_first(queue)->start > max_bytes);
 }
 
 static void check_pool(const struct chunk_pool *pool)
@@ -163,7 +163,7 @@ static size_t capacity_of(const struct queue *queue)
 {
     size_t capacity = 0;
 
-    for (const struct chunk *chunk = queue->head; chunk; chunk = chunk->next)
+    for (const struct chunk *chunk = queue_first(queue); chunk; chunk = queue_next(queue, chunk))
         capacity += chunk->capacity;
     return capacity;
 }
@@ -261,13 +261,13 @@ static void test_chunk_borders(void **state)
         struct model model = {.count = 0};
 
         append(&queue, &pool, &model, payload, 1, 5);
-        assert_int_equal(queue.tail->capacity, capacities[i].alone);
-        assert_int_equal(queue.tail->since_ms, 1);
+        assert_int_equal(queue.last->capacity, capacities[i].alone);
+        assert_int_equal(queue.last->since_ms, 1);
         queue_clear(&queue, &pool);
         model = (struct model){.count = 0};
         append(&queue, &pool, &model, 100, 2, 5);
         append(&queue, &pool, &model, payload, 3, 5);
-        assert_int_equal(queue.tail->capacity, capacities[i].behind);
+        assert_int_equal(queue.last->capacity, capacities[i].behind);
         check_counts(&queue, &model);
         take(&queue, &pool, &model, 2, IO_WRITE_PLAIN_BYTES);
         chunk_pool_deinit(&pool);
@@ -285,13 +285,13 @@ static void test_exact_fit(void **state)
     (void)state;
     append(&queue, &pool, &model, half, 1, 5);
     append(&queue, &pool, &model, half, 2, 5);
-    assert_ptr_equal(queue.head, queue.tail);
-    assert_int_equal(queue.head->end, CHUNK_SMALL_BYTES);
+    assert_ptr_equal(queue_first(&queue), queue.last);
+    assert_int_equal(queue_first(&queue)->end, CHUNK_SMALL_BYTES);
     append(&queue, &pool, &model, 0, 3, 5);
-    assert_ptr_not_equal(queue.head, queue.tail);
+    assert_ptr_not_equal(queue_first(&queue), queue.last);
     check_counts(&queue, &model);
     take(&queue, &pool, &model, 2, IO_WRITE_PLAIN_BYTES);
-    assert_null(queue.head);
+    assert_null(queue_first(&queue));
     chunk_pool_deinit(&pool);
 }
 
@@ -306,9 +306,9 @@ static void test_time_borders(void **state)
     assert_int_equal(queue_waited_ms(&queue, 7), 0);
     append(&queue, &pool, &model, 100, 1000, 5);
     append(&queue, &pool, &model, 100, 1000 + CHUNK_SPAN_MS, 5);
-    assert_ptr_equal(queue.head, queue.tail);
+    assert_ptr_equal(queue_first(&queue), queue.last);
     append(&queue, &pool, &model, 100, 1000 + CHUNK_SPAN_MS + 1, 5);
-    assert_ptr_not_equal(queue.head, queue.tail);
+    assert_ptr_not_equal(queue_first(&queue), queue.last);
     assert_int_equal(queue_waited_ms(&queue, 3000), 2000);
     queue_drop_oldest(&queue, &pool);
     queue_drop_oldest(&queue, &pool);
@@ -353,15 +353,15 @@ static void test_pool_gives_back(void **state)
     append(&queue, &pool, &model, 100, 1, 5);
     append(&queue, &pool, &model, 3000, 2, 5);
     append(&queue, &pool, &model, 20000, 3, 5);
-    small = queue.head;
-    large = queue.head->next;
+    small = queue_first(&queue);
+    large = queue_first(&queue)->next;
     queue_clear(&queue, &pool);
     assert_int_equal(pool.bytes, CHUNK_SMALL_BYTES + CHUNK_LARGE_BYTES); // not the odd one
     model = (struct model){.count = 0};
     append(&queue, &pool, &model, 200, 4, 5);
     append(&queue, &pool, &model, 3000, 5, 5);
-    assert_ptr_equal(queue.head, small);
-    assert_ptr_equal(queue.tail, large);
+    assert_ptr_equal(queue_first(&queue), small);
+    assert_ptr_equal(queue.last, large);
     assert_int_equal(pool.bytes, 0);
     check_counts(&queue, &model);
     take(&queue, &pool, &model, 2, IO_WRITE_PLAIN_BYTES);
