@@ -28,30 +28,36 @@ static void sample_rtt(struct client *client)
     count(&client->worker->counters.tcp_rtt[i]);
 }
 
-static void await_keep_alive(struct client *client)
+static uint64_t left_ms(uint32_t deadline_ms)
 {
-    const int32_t left_ms = (int32_t)(client->keep_alive_ms - (uint32_t)clock_ms());
+    const int32_t left = (int32_t)(deadline_ms - (uint32_t)clock_ms());
 
-    io_context_arm(&client->worker->io, &client->timer, left_ms > 0 ? (uint64_t)left_ms : 0);
+    return left > 0 ? (uint64_t)left : 0;
+}
+
+static void await(struct client *client, uint32_t deadline_ms)
+{
+    io_context_arm(&client->worker->io, &client->timer, left_ms(deadline_ms));
 }
 
 static void set_keep_alive(struct client *client)
 {
     client->keep_alive_ms = (uint32_t)clock_ms() + KEEP_ALIVE_MS + client->jitter_ms;
-    await_keep_alive(client);
+    await(client, client->keep_alive_ms);
 }
 
 // While a write is blocked, nothing is kept alive: the limit runs for a client that takes nothing.
 static void set_watched(struct client *client, bool watched)
 {
+    const uint64_t limit_ms = client->worker->relay->config.write_timeout_ms;
+
     client->watched = watched;
     if (watched) {
         client->unsent_before = (uint32_t)stream_unsent_bytes(client->stream);
-        io_context_arm(&client->worker->io, &client->timer,
-                       client->worker->relay->config.write_timeout_ms);
-    } else {
-        await_keep_alive(client);
+        client->write_end_ms =
+            (uint32_t)clock_ms() + (uint32_t)(limit_ms < INT32_MAX ? limit_ms : INT32_MAX);
     }
+    await(client, watched ? client->write_end_ms : client->keep_alive_ms);
 }
 
 // A write has blocked or has come through.
@@ -74,6 +80,8 @@ static void on_timer(struct wheel_timer *timer)
         outgoing_keep_alive(client);
         sample_rtt(client);
         set_keep_alive(client);
+    } else if (left_ms(client->write_end_ms) > 0) { // the wheel's horizon was nearer
+        await(client, client->write_end_ms);
     } else if (stream_unsent_bytes(client->stream) >= client->unsent_before) {
         client_close(client, CLIENT_END_WRITE_TIMEOUT);
     } else {

@@ -84,8 +84,9 @@ struct client {
     struct routes routes;
     struct bucket not_here;
     uint64_t since_ms;      // upgrade
-    uint64_t dropped;       // packets for this client
+    uint32_t dropped;       // packets for this client
     uint32_t unsent_before; // sealed bytes that waited when the limit of a blocked write began
+    uint32_t write_end_ms;  // low bits of the clock: when that limit ends
     uint16_t jitter_ms;
     uint8_t end : 4;       // enum client_end: why frames.c has stopped reading
     uint8_t lagging : 1;   // a write has blocked since nothing waited
