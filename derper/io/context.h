@@ -11,6 +11,7 @@
 #include "base/wheel.h"
 
 #include "io/tls13_record.h"
+#include "io/turns.h"
 
 #include <openssl/bio.h>
 #include <openssl/ssl.h>
@@ -45,8 +46,9 @@ struct io_counters {
     struct counter tls_accepted;
     struct counter plain_accepted;
     struct counter accept_failures;
-    struct counter accept_pauses; // no descriptor was free
-    struct counter streams;       // gauge
+    struct counter accept_pauses;      // no descriptor was free
+    struct counter streams;            // gauge
+    struct counter handshakes_delayed; // had to wait for their turn
     struct counter tls12_handshakes;
     struct counter tls13_handshakes;
     struct counter tls12_active; // gauge
@@ -81,7 +83,8 @@ struct io_context {
     const uint8_t *in; // received bytes that BIO reads may still take
     size_t in_len;
     size_t out_len;
-    size_t unsent_bytes;    // that all streams keep until their sockets take them
+    size_t unsent_bytes; // that all streams keep until their sockets take them
+    struct turns turns;
     struct list http_conns; // io/http.c's
     uint8_t *read_buffer;
     uint8_t *plain_buffer;

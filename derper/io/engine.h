@@ -21,8 +21,6 @@ struct unsent {
 #define STREAM_ANSWERS_MAX 16
 
 struct engine {
-    // 0, or -1 when no state could be had.
-    int (*start)(struct stream *stream);
     // Bytes from the socket, in the worker's read buffer, writable. Calls stream_deliver for what
     // they open to. False: the stream is closed or has told its owner of its end.
     bool (*receive)(struct stream *stream, uint8_t *data, size_t len);
@@ -68,6 +66,9 @@ bool stream_deliver(struct stream *stream, uint8_t *data, size_t len);
 
 // For engines. Tells the owner of the end. Always false, to be returned by `receive`.
 bool stream_fail(struct stream *stream, enum stream_end why);
+
+// For turns.c. What a stream has waited to read is read now.
+void stream_resume(struct stream *stream);
 
 // For engines. One line about a TLS failure of this peer, if `limit` allows one.
 void stream_log_tls(const struct stream *stream, struct log_limit *limit, const char *reason,

@@ -495,12 +495,6 @@ static void goodbye(struct stream *stream)
         put_alert(stream, TLS13_CLOSE_NOTIFY);
 }
 
-static int start(struct stream *stream)
-{
-    (void)stream;
-    return -1; // a stream becomes detached, it does not start so
-}
-
 static void stop(struct stream *stream)
 {
     counter_add(&stream->io->counters.tls13_active, -1);
@@ -509,7 +503,6 @@ static void stop(struct stream *stream)
 }
 
 const struct engine engine_detached = {
-    .start = start,
     .receive = receive,
     .seal = seal,
     .goodbye = goodbye,

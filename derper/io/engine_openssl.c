@@ -79,7 +79,8 @@ static BIO *shared_bio(struct io_context *io)
     return io->bio;
 }
 
-static int start(struct stream *stream)
+// With the first bytes, so that a connection that says nothing costs nothing here.
+static bool begin(struct stream *stream)
 {
     struct io_context *io = stream->io;
     BIO *bio = shared_bio(io);
@@ -87,19 +88,20 @@ static int start(struct stream *stream)
     ERR_clear_error();
     stream->ssl = bio && io->tls ? SSL_new(io->tls) : NULL;
     if (!stream->ssl)
-        return -1;
+        return false;
     BIO_up_ref(bio);
     SSL_set_bio(stream->ssl, bio, bio);
     SSL_set_app_data(stream->ssl, stream);
     SSL_set_accept_state(stream->ssl);
-    return 0;
+    return true;
 }
 
 // Without the first line, freeing an SSL object that did not say goodbye drops its session, which
 // costs a lock.
 static void free_ssl(struct stream *stream)
 {
-    SSL_set_quiet_shutdown(stream->ssl, 1);
+    if (stream->ssl)
+        SSL_set_quiet_shutdown(stream->ssl, 1);
     SSL_free(stream->ssl);
     stream->ssl = NULL;
 }
@@ -155,8 +157,16 @@ static enum stream_end note_end(struct stream *stream, int ssl_error)
 // 1 when complete, 0 when more bytes are needed, -1 when the stream is gone.
 static int shake_hands(struct stream *stream)
 {
-    const int result = SSL_do_handshake(stream->ssl);
+    int result;
 
+    if (!stream->ssl && !begin(stream)) {
+        counter_add(&stream->io->counters.tls_failures[TLS_FAILURE_OTHER], 1);
+        log_failure(stream, TLS_FAILURE_OTHER);
+        ERR_clear_error();
+        stream_fail(stream, STREAM_END_TLS);
+        return -1;
+    }
+    result = SSL_do_handshake(stream->ssl);
     if (result != 1) {
         const int error = SSL_get_error(stream->ssl, result);
 
@@ -325,7 +335,6 @@ static void stop(struct stream *stream)
 }
 
 const struct engine engine_openssl = {
-    .start = start,
     .receive = receive,
     .seal = seal,
     .goodbye = goodbye,

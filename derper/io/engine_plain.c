@@ -5,12 +5,6 @@
 
 #include <string.h>
 
-static int start(struct stream *stream)
-{
-    stream->ready = true;
-    return 0;
-}
-
 static bool receive(struct stream *stream, uint8_t *data, size_t len)
 {
     return stream_deliver(stream, data, len);
@@ -35,7 +29,6 @@ static void nothing(struct stream *stream)
 }
 
 const struct engine engine_plain = {
-    .start = start,
     .receive = receive,
     .seal = seal,
     .goodbye = nothing,

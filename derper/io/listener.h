@@ -13,7 +13,9 @@
 
 #define LISTENER_BACKLOG 4096
 #define LISTENER_PAUSE_MS 1000
-#define LISTENER_TURN_MAX 64 // connections accepted before others have their turn
+// Connections accepted before others have their turn: enough to keep the backlog short when all
+// clients come at once, after a restart. A SYN that finds it full comes again a second later.
+#define LISTENER_TURN_MAX 128
 
 struct listener;
 

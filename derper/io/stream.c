@@ -48,7 +48,8 @@ static void on_event(uv_poll_t *poll, int status, int events);
 static void update_events(struct stream *stream)
 {
     uv_poll_start(&stream->poll,
-                  (stream->reading ? UV_READABLE : 0) | (stream->unsent ? UV_WRITABLE : 0),
+                  (stream->reading && !stream->waiting ? UV_READABLE : 0) |
+                      (stream->unsent ? UV_WRITABLE : 0),
                   on_event);
 }
 
@@ -82,6 +83,7 @@ struct stream *stream_accept(struct io_context *io, int fd, bool tls,
     stream->io = io;
     stream->fd = fd;
     stream->engine = tls ? &engine_openssl : &engine_plain;
+    stream->ready = !tls;
     stream->callbacks = callbacks;
     stream->owner = owner;
     stream->poll.data = stream;
@@ -93,11 +95,6 @@ struct stream *stream_accept(struct io_context *io, int fd, bool tls,
     }
     counter_add(&io->counters.streams, 1);
     atomic_fetch_add_explicit(&io->budget->used, 1, memory_order_relaxed);
-    if (stream->engine->start(stream) != 0) {
-        counter_add(&io->counters.accept_failures, 1);
-        close_handle(stream);
-        return NULL;
-    }
     counter_add(tls ? &io->counters.tls_accepted : &io->counters.plain_accepted, 1);
     stream_set_reading(stream, true);
     return stream;
@@ -190,6 +187,23 @@ static void on_writable(struct stream *stream)
         stream->callbacks->on_drained(stream);
 }
 
+static bool may_read(struct stream *stream)
+{
+    if (stream->ready || turns_may_read(stream))
+        return true;
+    stream->waiting = true;
+    update_events(stream);
+    return false;
+}
+
+void stream_resume(struct stream *stream)
+{
+    stream->waiting = false;
+    update_events(stream);
+    if (stream->reading)
+        on_readable(stream);
+}
+
 static void on_event(uv_poll_t *poll, int status, int events)
 {
     struct stream *stream = poll->data;
@@ -201,7 +215,7 @@ static void on_event(uv_poll_t *poll, int status, int events)
         stream_fail(stream, STREAM_END_RESET);
         return;
     }
-    if (events & UV_READABLE && !on_readable(stream))
+    if (events & UV_READABLE && may_read(stream) && !on_readable(stream))
         return;
     if (events & UV_WRITABLE)
         on_writable(stream);
@@ -280,6 +294,8 @@ void stream_close(struct stream *stream)
     stream->io->out_len = 0;
     while (stream->unsent)
         drop_unsent(stream);
+    if (stream->waiting)
+        turns_forget(stream);
     stream->engine->stop(stream);
     close_handle(stream);
 }

@@ -58,8 +58,9 @@ struct stream {
     bool blocked : 1; // of what waits, the owner's write
     bool ready : 1;   // handshake complete
     bool counted_tls13 : 1;
-    bool shut : 1;  // our side is half-closed
-    bool ended : 1; // the owner has been told
+    bool shut : 1;    // our side is half-closed
+    bool ended : 1;   // the owner has been told
+    bool waiting : 1; // for its turn to go on with the handshake
 };
 
 struct stream_buf {

@@ -81,6 +81,7 @@ static const struct entry own_entries[] = {
     {"derper_plain_accepted_connections", METRIC_COUNTER, IO(plain_accepted)},
     {"tls_listener_rejected_connections", METRIC_COUNTER, IO(accept_failures)},
     {"derper_accept_pauses", METRIC_COUNTER, IO(accept_pauses)},
+    {"derper_handshakes_delayed", METRIC_COUNTER, IO(handshakes_delayed)},
     {"derper_streams", METRIC_GAUGE, IO(streams)},
     {"derper_tls_record_faults", METRIC_COUNTER, IO(tls_record_faults)},
     {"derper_logins_pending", METRIC_GAUGE, RELAY(logins_pending)},

@@ -554,6 +554,7 @@ static void test_varz_names(void **state)
         "derper_login_refused",
         "derper_client_ends",
         "derper_accept_pauses",
+        "derper_handshakes_delayed",
         "derper_tls_record_faults",
         "derper_http_requests",
         "derper_http_bad_requests",
