@@ -33,6 +33,7 @@ struct partial_record {
 // An idle connection is this: as much of it as its suite needs.
 struct detached {
     struct partial_record *partial;
+    uint8_t direction_bytes;
     uint8_t idle_records;
     uint8_t suite : 2;         // enum tls13_suite
     uint8_t handshake_len : 3; // bytes of a KeyUpdate that has not come whole
@@ -52,7 +53,7 @@ static size_t detached_bytes(enum tls13_suite suite)
 
 static struct tls13_direction *out_of(struct detached *state)
 {
-    return (void *)((uint8_t *)&state->in + tls13_direction_bytes(state->suite));
+    return (void *)((uint8_t *)&state->in + state->direction_bytes);
 }
 
 static struct log_limit fault_log = LOG_LIMIT_INIT;
@@ -69,6 +70,7 @@ static struct detached *state_of(struct stream *stream, enum tls13_suite suite)
     if (!stream->detached) {
         stream->detached = pool_get(&stream->io->detached[suite], detached_bytes(suite));
         stream->detached->suite = (uint8_t)suite & 3;
+        stream->detached->direction_bytes = (uint8_t)tls13_direction_bytes(suite);
     }
     return stream->detached;
 }

@@ -28,11 +28,6 @@ bool tls13_suite_from_id(uint16_t id, enum tls13_suite *out)
     return false;
 }
 
-size_t tls13_key_bytes(enum tls13_suite suite)
-{
-    return suites[suite].key_bytes;
-}
-
 size_t tls13_direction_bytes(enum tls13_suite suite)
 {
     const size_t bytes = offsetof(struct tls13_direction, key) + suites[suite].key_bytes +

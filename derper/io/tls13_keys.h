@@ -31,8 +31,6 @@ struct tls13_direction {
 // The suite of an IANA number (0x1301, …). False for one that we do not have.
 bool tls13_suite_from_id(uint16_t id, enum tls13_suite *out);
 
-size_t tls13_key_bytes(enum tls13_suite suite);
-
 // A multiple of the struct's alignment.
 size_t tls13_direction_bytes(enum tls13_suite suite);
 

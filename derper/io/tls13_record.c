@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "io/tls13_record.h"
 
+#include <endian.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <sodium.h>
@@ -55,24 +56,25 @@ void tls13_ciphers_deinit(struct tls13_ciphers *ciphers)
 // Section 5.3: the sequence number, big endian, padded on the left, xored with the IV.
 static void put_nonce(const struct tls13_direction *direction, uint8_t nonce[static TLS13_IV_BYTES])
 {
+    uint64_t last;
+
     memcpy(nonce, direction->iv, TLS13_IV_BYTES);
-    for (int i = 0; i < 8; i++)
-        nonce[TLS13_IV_BYTES - 1 - i] ^= (uint8_t)(direction->sequence >> (8 * i));
+    memcpy(&last, nonce + TLS13_IV_BYTES - sizeof last, sizeof last);
+    last ^= htobe64(direction->sequence);
+    memcpy(nonce + TLS13_IV_BYTES - sizeof last, &last, sizeof last);
 }
 
 // Gets `cipher` ready for the next record of `direction`.
-static bool prepare(struct tls13_cipher *cipher, enum tls13_suite suite,
-                    const struct tls13_direction *direction)
+static bool prepare(struct tls13_cipher *cipher, const struct tls13_direction *direction)
 {
-    const size_t key_bytes = tls13_key_bytes(suite);
-    const bool same = cipher->keyed && memcmp(cipher->key, direction->key, key_bytes) == 0;
+    const bool same = cipher->keyed && memcmp(cipher->key, direction->key, sizeof cipher->key) == 0;
     uint8_t nonce[TLS13_IV_BYTES];
 
     put_nonce(direction, nonce);
     cipher->keyed = EVP_CipherInit_ex(cipher->context, NULL, NULL, same ? NULL : direction->key,
                                       nonce, -1) == 1;
     if (!same)
-        memcpy(cipher->key, direction->key, key_bytes);
+        memcpy(cipher->key, direction->key, sizeof cipher->key);
     return cipher->keyed;
 }
 
@@ -112,7 +114,7 @@ size_t tls13_seal(struct tls13_ciphers *ciphers, enum tls13_suite suite,
     for (size_t i = 0; i < count; i++)
         len += pieces[i].len;
     put_header(out, len);
-    if (direction->sequence == UINT64_MAX || !prepare(cipher, suite, direction) ||
+    if (direction->sequence == UINT64_MAX || !prepare(cipher, direction) ||
         EVP_EncryptUpdate(cipher->context, NULL, &n, out, TLS13_HEADER_BYTES) != 1 ||
         !seal_pieces(cipher->context, pieces, count, (uint8_t)type, out + TLS13_HEADER_BYTES))
         return 0;
@@ -140,9 +142,8 @@ size_t tls13_record_bytes(const uint8_t *data, size_t len, enum tls13_alert *ale
     return 0;
 }
 
-static bool decrypt(struct tls13_cipher *cipher, enum tls13_suite suite,
-                    const struct tls13_direction *direction, const uint8_t *record, size_t body,
-                    uint8_t *out)
+static bool decrypt(struct tls13_cipher *cipher, const struct tls13_direction *direction,
+                    const uint8_t *record, size_t body, uint8_t *out)
 {
     const uint8_t *sealed = record + TLS13_HEADER_BYTES;
     EVP_CIPHER_CTX *context = cipher->context;
@@ -150,7 +151,7 @@ static bool decrypt(struct tls13_cipher *cipher, enum tls13_suite suite,
     int n, last;
 
     memcpy(tag, sealed + body - TLS13_TAG_BYTES, sizeof tag);
-    return prepare(cipher, suite, direction) &&
+    return prepare(cipher, direction) &&
            EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, TLS13_TAG_BYTES, tag) == 1 &&
            EVP_DecryptUpdate(context, NULL, &n, record, TLS13_HEADER_BYTES) == 1 &&
            EVP_DecryptUpdate(context, out, &n, sealed, (int)(body - TLS13_TAG_BYTES)) == 1 &&
@@ -168,7 +169,7 @@ bool tls13_open(struct tls13_ciphers *ciphers, enum tls13_suite suite,
         *alert = TLS13_INTERNAL_ERROR;
         return false;
     }
-    if (!decrypt(&ciphers->open[suite], suite, direction, record, body, out)) {
+    if (!decrypt(&ciphers->open[suite], direction, record, body, out)) {
         ERR_clear_error();
         *alert = TLS13_BAD_RECORD_MAC;
         return false;
