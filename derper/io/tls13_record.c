@@ -19,22 +19,24 @@ static const EVP_CIPHER *cipher_of(int suite)
     }
 }
 
-static void *context_new(int suite, int encrypt)
+static void cipher_init(struct tls13_cipher *cipher, int suite, int encrypt)
 {
     EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
 
-    if (context && EVP_CipherInit_ex(context, cipher_of(suite), NULL, NULL, NULL, encrypt) != 1) {
+    *cipher = (struct tls13_cipher){0};
+    if (context && EVP_CipherInit_ex(context, cipher_of(suite), NULL, NULL, NULL, encrypt) == 1) {
+        cipher->context = context;
+        cipher->key_bytes = (uint8_t)EVP_CIPHER_CTX_get_key_length(context);
+    } else {
         EVP_CIPHER_CTX_free(context);
-        context = NULL;
     }
-    return context;
 }
 
 void tls13_ciphers_init(struct tls13_ciphers *ciphers)
 {
     for (int i = 0; i < TLS13_SUITES; i++) {
-        ciphers->seal[i] = (struct tls13_cipher){.context = context_new(i, 1)};
-        ciphers->open[i] = (struct tls13_cipher){.context = context_new(i, 0)};
+        cipher_init(&ciphers->seal[i], i, 1);
+        cipher_init(&ciphers->open[i], i, 0);
     }
     ERR_clear_error();
 }
@@ -67,14 +69,14 @@ static void put_nonce(const struct tls13_direction *direction, uint8_t nonce[sta
 // Gets `cipher` ready for the next record of `direction`.
 static bool prepare(struct tls13_cipher *cipher, const struct tls13_direction *direction)
 {
-    const bool same = cipher->keyed && memcmp(cipher->key, direction->key, sizeof cipher->key) == 0;
+    const bool same = cipher->keyed && memcmp(cipher->key, direction->key, cipher->key_bytes) == 0;
     uint8_t nonce[TLS13_IV_BYTES];
 
     put_nonce(direction, nonce);
     cipher->keyed = EVP_CipherInit_ex(cipher->context, NULL, NULL, same ? NULL : direction->key,
                                       nonce, -1) == 1;
     if (!same)
-        memcpy(cipher->key, direction->key, sizeof cipher->key);
+        memcpy(cipher->key, direction->key, cipher->key_bytes);
     return cipher->keyed;
 }
 

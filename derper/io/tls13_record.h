@@ -41,7 +41,8 @@ enum tls13_alert {
 struct tls13_cipher {
     void *context;
     bool keyed;
-    uint8_t key[TLS13_KEY_MAX_BYTES]; // and behind a short one the start of its secret
+    uint8_t key_bytes; // the secret that stands behind a shorter key is not kept here
+    uint8_t key[TLS13_KEY_MAX_BYTES];
 };
 
 // One for each suite and way; a loop's thread has one set.
