@@ -52,6 +52,7 @@ struct stream {
     struct unsent *unsent; // what the socket did not take, in order
     int fd;
     uint32_t barren;   // the OpenSSL engine's: bytes received since the last data
+    uint32_t place;    // in the line of turns.c, while it waits there
     uint8_t answers;   // of what waits, the engine's own words
     uint8_t state : 1; // enum stream_state
     bool reading : 1;

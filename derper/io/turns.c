@@ -5,7 +5,6 @@
 #include "io/engine.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <uv.h>
 
 #define WAITING_MIN 64
@@ -30,16 +29,19 @@ static void end_of_line(struct turns *turns)
 {
     free(turns->waiting);
     turns->waiting = NULL;
-    turns->first = turns->end = turns->capacity = 0;
+    turns->first = turns->end = turns->capacity = turns->count = 0;
     uv_close((uv_handle_t *)turns->idle, on_idle_closed);
     turns->idle = NULL;
 }
 
 static struct stream *take_first(struct turns *turns)
 {
-    struct stream *stream = turns->waiting[turns->first++];
+    struct stream *stream;
 
-    if (turns->first == turns->end)
+    while (!turns->waiting[turns->first])
+        turns->first++;
+    stream = turns->waiting[turns->first++];
+    if (--turns->count == 0)
         end_of_line(turns);
     return stream;
 }
@@ -48,12 +50,8 @@ static void on_idle(uv_idle_t *idle)
 {
     struct turns *turns = idle->data;
 
-    for (int n = 0; n < TURN_HANDSHAKES_MAX && turns->waiting; n++) {
-        struct stream *stream = take_first(turns);
-
-        if (stream)
-            stream_resume(stream);
-    }
+    for (int n = 0; n < TURN_HANDSHAKES_MAX && turns->waiting; n++)
+        stream_resume(take_first(turns));
 }
 
 static void start_line(struct turns *turns, uv_loop_t *loop)
@@ -64,15 +62,30 @@ static void start_line(struct turns *turns, uv_loop_t *loop)
     uv_idle_start(turns->idle, on_idle);
 }
 
-// For one more at the end: those that are gone leave their places first.
+static void put_last(struct turns *turns, struct stream *stream)
+{
+    stream->place = (uint32_t)turns->end;
+    turns->waiting[turns->end++] = stream;
+}
+
+// Those that wait move up to the front.
+static void close_gaps(struct turns *turns)
+{
+    const size_t first = turns->first, end = turns->end;
+
+    turns->first = turns->end = 0;
+    for (size_t i = first; i < end; i++)
+        if (turns->waiting[i])
+            put_last(turns, turns->waiting[i]);
+}
+
+// For one more at the end: what is free is used first, if that is half of it.
 static void make_room(struct turns *turns)
 {
     if (turns->end < turns->capacity)
         return;
-    if (turns->first > turns->capacity / 2) {
-        turns->end -= turns->first;
-        memmove(turns->waiting, turns->waiting + turns->first, turns->end * sizeof *turns->waiting);
-        turns->first = 0;
+    if (turns->count < turns->capacity / 2) {
+        close_gaps(turns);
         return;
     }
     turns->capacity = turns->capacity ? 2 * turns->capacity : WAITING_MIN;
@@ -88,7 +101,8 @@ bool turns_may_read(struct stream *stream)
     if (!turns->waiting)
         start_line(turns, stream->io->loop);
     make_room(turns);
-    turns->waiting[turns->end++] = stream;
+    put_last(turns, stream);
+    turns->count++;
     counter_add(&stream->io->counters.handshakes_delayed, 1);
     return false;
 }
@@ -96,13 +110,8 @@ bool turns_may_read(struct stream *stream)
 void turns_forget(struct stream *stream)
 {
     struct turns *turns = &stream->io->turns;
-    bool any = false;
 
-    for (size_t i = turns->first; i < turns->end; i++) {
-        if (turns->waiting[i] == stream)
-            turns->waiting[i] = NULL;
-        any = any || turns->waiting[i];
-    }
-    if (!any)
+    turns->waiting[stream->place] = NULL;
+    if (--turns->count == 0)
         end_of_line(turns);
 }

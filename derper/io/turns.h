@@ -22,6 +22,7 @@ struct turns {
     int handshakes;          // in this turn
     struct stream **waiting; // NULL in the place of one that was closed
     size_t first, end, capacity;
+    size_t count;           // of those that wait, between first and end
     struct uv_idle_s *idle; // keeps the loop from sleeping while streams wait
 };
 
