@@ -3,6 +3,7 @@
 import json
 import os
 
+from .program import CommandFailed
 from .waiting import wait_until
 
 CONFIG = """\
@@ -66,8 +67,11 @@ class Headscale:
         return self
 
     def answers(self):
-        done = self.namespace.run("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", self.url + "/health")
-        return done.strip() == "200"
+        try:
+            self.namespace.run("curl", "-s", "-f", "-o", "/dev/null", "--max-time", "5", self.url + "/health")
+        except CommandFailed:
+            return False
+        return True
 
     @property
     def log_file(self):
