@@ -9,7 +9,7 @@
 
 // All zero, and so full, at the start.
 struct bucket {
-    uint64_t full_ns; // when it is, or was, full again: of what is missing, each token is a while
+    uint64_t full_ns; // when it is, or was, full again: each token taken puts that off
 };
 
 struct bucket_rate {

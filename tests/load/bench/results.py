@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Results as they are kept in a file, a line of JSON each, and read again: {"run": what was measured where},
-{"cell": a setting}, {"result": of one round of one program in a cell}, {"attempt": each run of the generator}, {"commands": that were
-run}."""
+{"cell": a setting}, {"result": of one round of one program in a cell}, {"attempt": each run of the generator},
+{"commands": those that were run}."""
 import dataclasses
 import json
 
@@ -17,7 +17,7 @@ class Results:
 
     def __init__(self, out=None):
         self.out = out
-        self.runs = []  # what main.py says of each
+        self.runs = []  # what scripts/bench says of each
         self.cells = {}
         self.rounds = {}  # by the cell's name and the program's label
         self.attempts = self.spoilt = 0
