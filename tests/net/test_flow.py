@@ -3,15 +3,15 @@
 
 DERPER_BIN   the relay (default: build/derper/derper below the project's root)"""
 import os
-import subprocess
 import sys
+import tempfile
 
 import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from tailnet import flow, programs  # noqa: E402 (the path comes first)
-from tailnet.namespace import PREFIX  # noqa: E402
+from tailnet.namespace import PREFIX, namespace_of  # noqa: E402
 from tailnet.tailnet import Link, Tailnet  # noqa: E402
 
 BINARY = os.environ.get("DERPER_BIN") or os.path.join(programs.ROOT, "build/derper/derper")
@@ -30,9 +30,10 @@ def fixture_tailnet():
         tailnet.join()
         a, b = tailnet.nodes.values()
         a.wait_reaches(b)
+        namespaces = [namespace_of(n.pid) for n in (tailnet.middle, a.namespace, b.namespace)]
         yield tailnet
-    left = subprocess.run(["ip", "netns", "list"], stdout=subprocess.PIPE, text=True, check=True).stdout
-    assert f"{PREFIX}-{os.getpid()}-" not in left
+    assert not [name for name in os.listdir(tempfile.gettempdir()) if name.startswith(f"{PREFIX}-{os.getpid()}-")]
+    assert not [pid for pid in filter(str.isdigit, os.listdir("/proc")) if namespace_of(pid) in namespaces]
 
 
 def test_flow_fills_a_slow_link(tailnet):

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // A wire between two network namespaces with a rate, a delay and a buffer, for kernels without
-// netem: a TAP device in each, and this process in between.
+// netem: a TAP device in each, and this process in between. Each is named by a process in it.
 //
-//   usage: wire NETNS DEVICE NETNS DEVICE MBIT_PER_S DELAY_MS BUFFER_MS LOSS_PERCENT
+//   usage: wire PID DEVICE PID DEVICE MBIT_PER_S DELAY_MS BUFFER_MS LOSS_PERCENT
 //
 // The rate counts for each direction, the delay for one way. A packet that would wait longer than
 // the buffer is dropped, as a router drops it, and so are some by chance. Says "ready" when the
@@ -62,13 +62,13 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
-static int open_tap(const char *netns, const char *device)
+static int open_tap(const char *pid, const char *device)
 {
     char path[128];
     struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI};
     int ns, fd;
 
-    snprintf(path, sizeof path, "/run/netns/%s", netns);
+    snprintf(path, sizeof path, "/proc/%s/ns/net", pid);
     ns = open(path, O_RDONLY | O_CLOEXEC);
     if (ns < 0 || setns(ns, CLONE_NEWNET) != 0)
         die(path);
@@ -146,7 +146,7 @@ int main(int argc, char **argv)
     struct direction directions[2] = {0};
 
     if (argc != 9) {
-        fprintf(stderr, "usage: wire NETNS DEVICE NETNS DEVICE MBIT_PER_S DELAY_MS BUFFER_MS "
+        fprintf(stderr, "usage: wire PID DEVICE PID DEVICE MBIT_PER_S DELAY_MS BUFFER_MS "
                         "LOSS_PERCENT\n");
         return 2;
     }

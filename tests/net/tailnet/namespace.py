@@ -8,12 +8,13 @@ import subprocess
 import tempfile
 
 from .program import CommandFailed, Program, command
+from .waiting import wait_until
 
-PREFIX = "tailnet"  # of every namespace here: tailnet-PID-NAME, PID being the process that made it
+PREFIX = "tailnet"  # of every folder here: tailnet-PID-WORD, PID being the process that made it
 
 
 def left_behind(names, alive):
-    """Those of the namespaces or folders whose maker is no more, as after SIGKILL."""
+    """Those of the folders whose maker is no more, as after SIGKILL."""
     found = (re.fullmatch(PREFIX + r"-(\d+)-\w+", name) for name in names)
     return [match[0] for match in found if match and not alive(int(match[1]))]
 
@@ -27,25 +28,32 @@ def is_alive(pid):
 
 
 def remove_left_behind():
-    names = [line.split()[0] for line in command("ip", "netns", "list").splitlines() if line.strip()]
-    for name in left_behind(names, is_alive):
-        command("ip", "netns", "delete", name)
     for name in left_behind(os.listdir(tempfile.gettempdir()), is_alive):
         shutil.rmtree(os.path.join(tempfile.gettempdir(), name), ignore_errors=True)
 
 
 def make_folder():
-    """A temporary one; if it is left behind, it is found by its name as a namespace is."""
+    """A temporary one; if it is left behind, it is found by its name."""
     return tempfile.mkdtemp(prefix=f"{PREFIX}-{os.getpid()}-")
 
 
-class Namespace:
-    """Created at once; delete() also ends whatever still runs in it."""
+def namespace_of(pid):
+    try:
+        return os.readlink(f"/proc/{pid}/ns/net")
+    except OSError:
+        return None  # it has ended
 
-    def __init__(self, name):
-        self.name = f"{PREFIX}-{os.getpid()}-{name}"
-        self.enter = ["ip", "netns", "exec", self.name]
-        command("ip", "netns", "add", self.name)
+
+class Namespace:
+    """Created at once; delete() also ends whatever still runs in it. A process of ours that sleeps keeps it, so that it
+    has no name in the file system, which not every root folder allows, and goes when we do."""
+
+    def __init__(self):
+        self.keeper = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "sleep", "infinity"],
+                                       stdin=subprocess.DEVNULL, start_new_session=True)
+        self.pid = self.keeper.pid
+        self.enter = ["nsenter", f"--net=/proc/{self.pid}/ns/net", "--"]
+        wait_until(lambda: namespace_of(self.pid) != namespace_of(os.getpid()), "a network namespace")
         self.run("ip", "link", "set", "lo", "up")
 
     def run(self, *words, **options):
@@ -66,20 +74,22 @@ class Namespace:
         self.run("ip", "route", "add", destination, *gateway, "dev", device, "congctl", congestion_control)
 
     def delete(self):
-        for pid in command("ip", "netns", "pids", self.name).split():
-            try:
-                os.kill(int(pid), signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        command("ip", "netns", "delete", self.name)
+        mine = namespace_of(self.pid)
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            if mine and namespace_of(pid) == mine:
+                try:
+                    os.kill(int(pid), signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+        self.keeper.wait()
 
 
 class Cable:
     """A veth pair between two namespaces: no rate, no delay. Goes with either of them."""
 
     def __init__(self, here, here_device, there, there_device):
-        command("ip", "link", "add", here_device, "netns", here.name, "type", "veth", "peer", "name", there_device,
-                "netns", there.name)
+        command("ip", "link", "add", here_device, "netns", str(here.pid), "type", "veth", "peer", "name", there_device,
+                "netns", str(there.pid))
 
     def stop(self):
         pass
@@ -90,7 +100,7 @@ class Wire:
 
     def __init__(self, program, here, here_device, there, there_device, link, log_file):
         self.process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", program, here.name, here_device, there.name, there_device,
+            ["setpriv", "--pdeathsig", "KILL", program, str(here.pid), here_device, str(there.pid), there_device,
              *(str(n) for n in (link.mbit_per_s, link.delay_ms, link.buffer_ms, link.loss_percent))],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
         if self.process.stdout.readline() != "ready\n":

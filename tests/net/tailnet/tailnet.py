@@ -62,7 +62,7 @@ class Tailnet:
         self.cleanup.close()
 
     def build(self):
-        self.middle = self.namespace("relay")
+        self.middle = self.namespace()
         self.middle.sysctl("net.ipv4.ip_forward", 0)
         self.middle.run("ip", "address", "add", MIDDLE_ADDRESS + "/32", "dev", "lo")
         self.relay = Relay(self.middle, MIDDLE_ADDRESS, self.subfolder("relay"))
@@ -72,13 +72,13 @@ class Tailnet:
         self.cleanup.callback(self.headscale.stop)
         self.headscale.start()
         for number, (name, link) in enumerate(self.links.items(), 1):
-            namespace = self.namespace(name)
+            namespace = self.namespace()
             self.connect(namespace, name, number, link)
             self.nodes[name] = Node(self.programs, namespace, name, self.subfolder(name))
             self.cleanup.callback(self.nodes[name].stop)
 
-    def namespace(self, name):
-        namespace = Namespace(name)
+    def namespace(self):
+        namespace = Namespace()
         self.cleanup.callback(namespace.delete)
         return namespace
 
