@@ -67,7 +67,7 @@ bool stream_deliver(struct stream *stream, uint8_t *data, size_t len);
 // For engines. Tells the owner of the end. Always false, to be returned by `receive`.
 bool stream_fail(struct stream *stream, enum stream_end why);
 
-// For turns.c. What a stream has waited to read is read now.
+// For turns.c. What a stream has waited to read is read now, unless its peer has hung up meanwhile.
 void stream_resume(struct stream *stream);
 
 // For engines. One line about a TLS failure of this peer, if `limit` allows one.

@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -196,11 +197,24 @@ static bool may_read(struct stream *stream)
     return false;
 }
 
+// Clients have less patience than a long line: a handshake with those that have gone would hold up
+// those that are there.
+static bool has_hung_up(const struct stream *stream)
+{
+    struct pollfd socket = {.fd = stream->fd, .events = POLLRDHUP};
+
+    return poll(&socket, 1, 0) > 0;
+}
+
 void stream_resume(struct stream *stream)
 {
     stream->waiting = false;
     update_events(stream);
-    if (stream->reading)
+    if (!stream->reading)
+        return;
+    if (has_hung_up(stream))
+        stream_fail(stream, STREAM_END_EOF);
+    else
         on_readable(stream);
 }
 

@@ -29,7 +29,8 @@ struct rig {
     int fds[MANY];
     bool answered[MANY];
     struct stream *streams[MANY]; // in the order of their coming
-    int accepted, ended;
+    bool stays[MANY];
+    int accepted, ended, ended_early; // of those, before they had a TLS object
     uint8_t hello[HELLO_MAX_BYTES];
     size_t hello_len, descriptors;
 };
@@ -48,6 +49,7 @@ static void on_end(struct stream *stream, enum stream_end why)
 
     (void)why;
     rig->ended++;
+    rig->ended_early += stream->ssl == NULL;
     for (int i = 0; i < MANY; i++)
         if (rig->streams[i] == stream)
             rig->streams[i] = NULL;
@@ -241,6 +243,32 @@ static void test_line_does_not_grow(void **state)
     rig_stop(&rig);
 }
 
+// Who has hung up while it waited gets no handshake.
+static void test_hung_up_while_they_wait(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_start(&rig);
+    for (int i = 0; i < MANY; i++)
+        say_hello(&rig, i);
+    while (!rig.io.turns.waiting)
+        uv_run(&rig.loop, UV_RUN_ONCE);
+    for (int i = 0; i < MANY; i++)
+        if (i % 2 == 1 && rig.streams[i]->waiting)
+            shutdown(rig.fds[i], SHUT_WR);
+        else
+            rig.stays[i] = true;
+    while (rig.io.turns.waiting)
+        uv_run(&rig.loop, UV_RUN_ONCE);
+    assert_true(rig.ended > MANY / 4);
+    assert_int_equal(rig.ended, rig.ended_early);
+    count_answered(&rig);
+    for (int i = 0; i < MANY; i++)
+        assert_true(rig.answered[i] || !rig.stays[i]);
+    rig_stop(&rig);
+}
+
 static void test_silence_costs_no_tls(void **state)
 {
     struct rig rig;
@@ -264,6 +292,7 @@ int main(void)
         cmocka_unit_test(test_closed_while_they_wait),
         cmocka_unit_test(test_all_closed_while_they_wait),
         cmocka_unit_test(test_line_does_not_grow),
+        cmocka_unit_test(test_hung_up_while_they_wait),
         cmocka_unit_test(test_silence_costs_no_tls),
     };
     int failed;
