@@ -53,7 +53,7 @@ static EVP_MAC_CTX *make_hmac(EVP_MAC *mac, const char *hash)
         OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)hash, 0),
         OSSL_PARAM_construct_end(),
     };
-    EVP_MAC_CTX *hmac = EVP_MAC_CTX_new(mac);
+    EVP_MAC_CTX *hmac = mac ? EVP_MAC_CTX_new(mac) : NULL;
 
     if (hmac && EVP_MAC_init(hmac, key, sizeof key, params) != 1) {
         EVP_MAC_CTX_free(hmac);
