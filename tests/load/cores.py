@@ -65,6 +65,7 @@ class Relay:
                 return self
             except OSError:
                 time.sleep(0.05)
+        self.process.kill()
         raise SystemExit(f"cores: {' '.join(self.command)} does not listen")
 
     def __exit__(self, *_):
