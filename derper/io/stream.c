@@ -224,6 +224,8 @@ static void on_event(uv_poll_t *poll, int status, int events)
 
     // An error of the socket, by which the handle is stopped. There may be data in front of it.
     if (status < 0) {
+        if (!may_read(stream))
+            return;
         for (int n = 0; n < READS_BEFORE_ERROR_MAX && stream->reading && on_readable(stream); n++)
             ;
         stream_fail(stream, STREAM_END_RESET);

@@ -269,6 +269,27 @@ static void test_hung_up_while_they_wait(void **state)
     rig_stop(&rig);
 }
 
+// A hello with a reset behind it takes its turn as well.
+static void test_reset_behind_the_hello(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_start(&rig);
+    for (int i = 0; i < MANY; i++) {
+        say_hello(&rig, i);
+        loopback_reset(rig.fds[i]);
+        rig.fds[i] = -1;
+    }
+    while (rig.ended < MANY) {
+        const int before = rig.ended;
+
+        uv_run(&rig.loop, UV_RUN_ONCE);
+        assert_true(rig.ended - before <= 2 * TURN_HANDSHAKES_MAX);
+    }
+    rig_stop(&rig);
+}
+
 static void test_silence_costs_no_tls(void **state)
 {
     struct rig rig;
@@ -293,6 +314,7 @@ int main(void)
         cmocka_unit_test(test_all_closed_while_they_wait),
         cmocka_unit_test(test_line_does_not_grow),
         cmocka_unit_test(test_hung_up_while_they_wait),
+        cmocka_unit_test(test_reset_behind_the_hello),
         cmocka_unit_test(test_silence_costs_no_tls),
     };
     int failed;
