@@ -52,6 +52,8 @@ static void accept_one(struct pass *pass)
         return;
     end->fd = accept4(pass->listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (end->fd < 0 || epoll_ctl(pass->epoll_fd, EPOLL_CTL_ADD, end->fd, &event) < 0) {
+        if (end->fd >= 0)
+            close(end->fd);
         free(end);
         return;
     }

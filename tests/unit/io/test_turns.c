@@ -121,6 +121,14 @@ static void say_hello(const struct rig *rig, int i)
     assert_int_equal(send(rig->fds[i], rig->hello, rig->hello_len, MSG_NOSIGNAL), rig->hello_len);
 }
 
+static void let_a_crowd_wait(struct rig *rig)
+{
+    for (int i = 0; i < MANY; i++)
+        say_hello(rig, i);
+    while (!rig->io.turns.waiting)
+        uv_run(&rig->loop, UV_RUN_ONCE);
+}
+
 static int count_answered(struct rig *rig)
 {
     uint8_t byte;
@@ -167,10 +175,7 @@ static void test_closed_while_they_wait(void **state)
 
     (void)state;
     rig_start(&rig);
-    for (int i = 0; i < MANY; i++)
-        say_hello(&rig, i);
-    while (!rig.io.turns.waiting)
-        uv_run(&rig.loop, UV_RUN_ONCE);
+    let_a_crowd_wait(&rig);
     for (int i = 0; i < MANY; i++) {
         if (i % 3 == 1 || !rig.streams[i])
             continue;
@@ -193,10 +198,7 @@ static void test_all_closed_while_they_wait(void **state)
 
     (void)state;
     rig_start(&rig);
-    for (int i = 0; i < MANY; i++)
-        say_hello(&rig, i);
-    while (!rig.io.turns.waiting)
-        uv_run(&rig.loop, UV_RUN_ONCE);
+    let_a_crowd_wait(&rig);
     rig_stop(&rig);
 }
 
@@ -250,10 +252,7 @@ static void test_hung_up_while_they_wait(void **state)
 
     (void)state;
     rig_start(&rig);
-    for (int i = 0; i < MANY; i++)
-        say_hello(&rig, i);
-    while (!rig.io.turns.waiting)
-        uv_run(&rig.loop, UV_RUN_ONCE);
+    let_a_crowd_wait(&rig);
     for (int i = 0; i < MANY; i++)
         if (i % 2 == 1 && rig.streams[i]->waiting)
             shutdown(rig.fds[i], SHUT_WR);
