@@ -77,7 +77,7 @@ static void pass_on(struct pass *pass, struct end *end)
 {
     const ssize_t n = read(end->fd, pass->buffer, sizeof pass->buffer);
 
-    if (n <= 0 || !end->to || write(end->to->fd, pass->buffer, (size_t)n) != n)
+    if (n <= 0 || !end->to || send(end->to->fd, pass->buffer, (size_t)n, MSG_NOSIGNAL) != n)
         close_end(pass, end);
 }
 

@@ -88,7 +88,10 @@ class Relay:
                 probe.settimeout(0.1)
                 probe.send(b"?")
                 return probe.recv(64).startswith(b"?")
-        socket.create_connection(("127.0.0.1", self.port), 1).close()
+        with socket.create_connection(("127.0.0.1", self.port), 1) as probe:
+            if self.program.flags == "pass":  # pairs connections as they come: gone before the first of a run
+                probe.shutdown(socket.SHUT_WR)
+                return probe.recv(1) == b""
         return True
 
     def __enter__(self):
