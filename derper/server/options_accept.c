@@ -11,7 +11,6 @@
 #define PORT_CHARS_MAX 5
 #define LABEL_CHARS_MAX 63 // of one part of a DNS name
 #define URL_CHARS_MAX 2048
-#define PREFIX_CHARS_MAX 64
 #define QUEUE_DEPTH_MAX 65536
 #define QUOTED_BYTES 88
 
@@ -284,37 +283,6 @@ static bool reject_variable(char *error, size_t size, const char *name, const ch
     return false;
 }
 
-static bool parse_address(const char *text, struct prefix *out)
-{
-    *out = (struct prefix){.family = AF_INET, .bits = 32};
-    if (inet_pton(AF_INET, text, out->address) == 1)
-        return true;
-    *out = (struct prefix){.family = AF_INET6, .bits = 128};
-    return inet_pton(AF_INET6, text, out->address) == 1;
-}
-
-// "10.0.0.0/8"; the length must be there.
-static bool parse_prefix(const char *text, size_t len, struct prefix *out)
-{
-    char copy[PREFIX_CHARS_MAX + 1];
-    char *slash;
-    int bits;
-
-    if (len > PREFIX_CHARS_MAX)
-        return false;
-    memcpy(copy, text, len);
-    copy[len] = '\0';
-    slash = strchr(copy, '/');
-    if (!slash)
-        return false;
-    *slash++ = '\0';
-    if (!parse_address(copy, out) || !isdigit((unsigned char)*slash) || !parse_port(slash, &bits) ||
-        (unsigned)bits > out->bits || (slash[0] == '0' && slash[1] != '\0'))
-        return false;
-    out->bits = (unsigned)bits;
-    return true;
-}
-
 static bool read_debug_cidrs(struct options *options, const struct options_world *world,
                              char *error, size_t size)
 {
@@ -332,8 +300,8 @@ static bool read_debug_cidrs(struct options *options, const struct options_world
         if (options->debug_cidr_count == OPTIONS_DEBUG_CIDRS_MAX)
             return reject_variable(error, size, name, start, (size_t)(end - start),
                                    "is one range too many; give at most 64");
-        if (!parse_prefix(start, (size_t)(end - start),
-                          &options->debug_cidrs[options->debug_cidr_count]))
+        if (!prefix_from_text(&options->debug_cidrs[options->debug_cidr_count], start,
+                              (size_t)(end - start)))
             return reject_variable(error, size, name, start, (size_t)(end - start),
                                    "is not an address range; give ranges such as 10.0.0.0/8 or "
                                    "2001:db8::/32, separated by commas");
@@ -366,7 +334,7 @@ static bool read_allow_debug_ip(struct options *options, const struct options_wo
 
     if (value[0] == '\0')
         return true;
-    if (!parse_address(value, &options->allow_debug_ip))
+    if (!prefix_from_address(&options->allow_debug_ip, value))
         return reject_variable(error, size, name, value, strlen(value),
                                "is not an IP address; give one address, and ranges in "
                                "TS_DEBUG_TRUSTED_CIDRS");

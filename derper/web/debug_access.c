@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <sodium.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #define DEBUG_KEY_PARAMETER "debugkey="
@@ -16,31 +15,6 @@ static const struct prefix always[] = {
     {AF_INET, 10, {100, 64}},
     {AF_INET6, 48, {0xfd, 0x7a, 0x11, 0x5c, 0xa1, 0xe0}},
 };
-
-static bool same_bits(const uint8_t *a, const uint8_t *b, unsigned bits)
-{
-    const unsigned bytes = bits / 8, rest = bits % 8;
-
-    return memcmp(a, b, bytes) == 0 && (rest == 0 || ((a[bytes] ^ b[bytes]) >> (8 - rest)) == 0);
-}
-
-static bool prefix_contains(const struct prefix *prefix, const struct in6_addr *address)
-{
-    const bool mapped = IN6_IS_ADDR_V4MAPPED(address);
-
-    if (mapped != (prefix->family == AF_INET))
-        return false;
-    return same_bits(prefix->address, address->s6_addr + (mapped ? 12 : 0), prefix->bits);
-}
-
-static bool any_contains(const struct prefix *prefixes, size_t count,
-                         const struct in6_addr *address)
-{
-    for (size_t i = 0; i < count; i++)
-        if (prefix_contains(&prefixes[i], address))
-            return true;
-    return false;
-}
 
 static bool is_space(char c)
 {
@@ -149,6 +123,6 @@ bool debug_access_allowed(const struct debug_rule *rule, const struct http_reque
         return true;
     if (request->forwarded_for.data)
         return false;
-    return any_contains(always, sizeof always / sizeof always[0], &peer->sin6_addr) ||
-           any_contains(rule->prefixes, rule->prefix_count, &peer->sin6_addr);
+    return prefixes_contain(always, sizeof always / sizeof always[0], &peer->sin6_addr) ||
+           prefixes_contain(rule->prefixes, rule->prefix_count, &peer->sin6_addr);
 }
