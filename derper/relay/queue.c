@@ -100,6 +100,7 @@ void queue_append(struct queue *queue, struct chunk_pool *pool, uint64_t now_ms,
     if (b_len > 0)
         memcpy(chunk->data + chunk->end + a_len, b, b_len);
     chunk->end += (uint32_t)len;
+    chunk->until_ms = now_ms;
     chunk->frames++;
     queue->frames++;
     queue->bytes += (uint32_t)len;
@@ -125,6 +126,10 @@ size_t queue_drop_oldest(struct queue *queue, struct chunk_pool *pool)
     frame_parse_header(chunk->data + chunk->start, chunk->end - chunk->start, &header);
     chunk->start += FRAME_HEADER_BYTES + header.payload_bytes;
     chunk->frames--;
+    // As if they had come evenly: the last one's time is right again, and the error in between
+    // stays below the span of a chunk.
+    if (chunk->frames > 0)
+        chunk->since_ms += (chunk->until_ms - chunk->since_ms) / chunk->frames;
     queue->frames--;
     queue->bytes -= FRAME_HEADER_BYTES + header.payload_bytes;
     if (chunk->frames == 0)

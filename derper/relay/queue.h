@@ -23,7 +23,8 @@ struct chunk {
     struct chunk *next; // in a queue, behind the last one is the first
     uint32_t start, end, capacity;
     uint32_t frames;
-    uint64_t since_ms; // when its first frame came
+    uint64_t since_ms; // when its first frame came, about so once frames in front are dropped
+    uint64_t until_ms; // when its last one came
     uint8_t data[];
 };
 

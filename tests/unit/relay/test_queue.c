@@ -318,6 +318,25 @@ static void test_time_borders(void **state)
     chunk_pool_deinit(&pool);
 }
 
+// The oldest frame that is left is as old as it is, not as those that were dropped.
+static void test_waited_after_drops(void **state)
+{
+    struct queue queue = {0};
+    struct chunk_pool pool = {0};
+    struct model model = {.count = 0};
+
+    (void)state;
+    for (uint32_t i = 0; i < 5; i++)
+        append(&queue, &pool, &model, 100, 1000 + 20 * i, 5);
+    assert_ptr_equal(queue_first(&queue), queue.last);
+    for (uint32_t i = 0; i < 5; i++) {
+        assert_int_equal(queue_waited_ms(&queue, 1200), 200 - 20 * i);
+        queue_drop_oldest(&queue, &pool);
+    }
+    assert_int_equal(queue_waited_ms(&queue, 1200), 0);
+    chunk_pool_deinit(&pool);
+}
+
 static void test_pieces_count_on(void **state)
 {
     struct queue queue = {0};
@@ -390,7 +409,7 @@ int main(void)
         cmocka_unit_test(test_random_steps),    cmocka_unit_test(test_chunk_borders),
         cmocka_unit_test(test_exact_fit),       cmocka_unit_test(test_pieces_count_on),
         cmocka_unit_test(test_pool_gives_back), cmocka_unit_test(test_pool_is_bounded),
-        cmocka_unit_test(test_time_borders),
+        cmocka_unit_test(test_time_borders),    cmocka_unit_test(test_waited_after_drops),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
