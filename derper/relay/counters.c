@@ -14,6 +14,7 @@ const char *drop_reason_name(enum drop_reason reason)
         [DROP_GONE_DISCONNECTED] = "gone_disconnected",
         [DROP_QUEUE_HEAD] = "queue_head",
         [DROP_QUEUE_TAIL] = "queue_tail",
+        [DROP_QUEUE_CODEL] = "queue_codel",
         [DROP_QUEUE_AGE] = "queue_age",
         [DROP_QUEUE_MEMORY] = "queue_memory",
         [DROP_WRITE_ERROR] = "write_error",

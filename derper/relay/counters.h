@@ -18,7 +18,8 @@ enum drop_reason {
     DROP_GONE_DISCONNECTED,   // it left while the packet was under way or queued
     DROP_QUEUE_HEAD,          // the oldest of a full queue
     DROP_QUEUE_TAIL,          // the newest: another worker's inbox is full
-    DROP_QUEUE_AGE,           // the oldest of a queue that is too slow; not the original's
+    DROP_QUEUE_CODEL,         // by CoDel, of a queue that stays long; not the original's
+    DROP_QUEUE_AGE,           // it has waited too long to be of use; not the original's
     DROP_QUEUE_MEMORY, // the oldest, as the worker's queues hold too much; not the original's
     DROP_WRITE_ERROR,  // its connection broke in a write
     DROP_DUP_CLIENT,   // reserved: several connections with one key

@@ -199,7 +199,7 @@ static void drop_late(struct client *client)
     // One packet alone is no queue.
     while (
         codel_drops(&client->codel, now_ms, other->frames > 1 ? queue_waited_ms(other, now_ms) : 0))
-        drop_oldest(client, PACKET_OTHER, DROP_QUEUE_AGE);
+        drop_oldest(client, PACKET_OTHER, DROP_QUEUE_CODEL);
 }
 
 static void write_once(struct client *client)

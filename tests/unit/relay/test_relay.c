@@ -510,24 +510,31 @@ static int64_t dropped_as_too_many(struct rig *rig)
 {
     return SUM(rig, relay.packets_dropped[DROP_QUEUE_HEAD][PACKET_OTHER]) +
            SUM(rig, relay.packets_dropped[DROP_QUEUE_TAIL][PACKET_OTHER]) +
+           SUM(rig, relay.packets_dropped[DROP_QUEUE_CODEL][PACKET_OTHER]) +
            SUM(rig, relay.packets_dropped[DROP_QUEUE_AGE][PACKET_OTHER]) +
            SUM(rig, relay.packets_dropped[DROP_QUEUE_MEMORY][PACKET_OTHER]);
+}
+
+// The next one, which must be behind `before`.
+static uint32_t receive_number(struct peer *peer, uint32_t before)
+{
+    uint32_t number;
+
+    assert_true(peer_receive(peer));
+    assert_int_equal(peer->type, FRAME_RECV_PACKET);
+    assert_int_equal(peer->len, KEY_BYTES + NUMBERED_BYTES);
+    memcpy(&number, peer->payload + KEY_BYTES, sizeof number);
+    assert_true(number > before);
+    return number;
 }
 
 // Reads up to packet `last`. Returns how many came, in rising order.
 static uint32_t receive_numbered(struct peer *peer, uint32_t last)
 {
-    uint32_t number = 0, before = 0, n = 0;
+    uint32_t number = 0, n = 0;
 
-    while (number < last) {
-        assert_true(peer_receive(peer));
-        assert_int_equal(peer->type, FRAME_RECV_PACKET);
-        assert_int_equal(peer->len, KEY_BYTES + NUMBERED_BYTES);
-        memcpy(&number, peer->payload + KEY_BYTES, sizeof number);
-        assert_true(number > before);
-        before = number;
-        n++;
-    }
+    for (; number < last; n++)
+        number = receive_number(peer, number);
     return n;
 }
 
@@ -551,6 +558,7 @@ static void slow_reader(struct rig *rig)
     assert_true(SUM(rig, relay.packets_dropped[DROP_QUEUE_HEAD][PACKET_OTHER]) > 0);
     assert_int_equal(SUM(rig, relay.bytes_dropped[DROP_QUEUE_HEAD][PACKET_OTHER]) +
                          SUM(rig, relay.bytes_dropped[DROP_QUEUE_TAIL][PACKET_OTHER]) +
+                         SUM(rig, relay.bytes_dropped[DROP_QUEUE_CODEL][PACKET_OTHER]) +
                          SUM(rig, relay.bytes_dropped[DROP_QUEUE_AGE][PACKET_OTHER]),
                      dropped * NUMBERED_BYTES);
     assert_int_equal(got + dropped, FLOOD + 1);
@@ -596,6 +604,29 @@ static void test_late_reader(void **state)
 {
     (void)state;
     with_each(late_reader, &defaults);
+}
+
+// Who reads on all the time, but too slowly, loses single packets before they are old.
+static void steady_slow_reader(struct rig *rig)
+{
+    struct peer *from = peer_new(rig, 0, NULL), *slow = slow_peer_new(rig, 1);
+    uint32_t number = 0, got = 0;
+
+    send_numbered(from, slow, SOME);
+    for (; number < SOME; got++) {
+        number = receive_number(slow, number);
+        usleep(2000);
+    }
+    assert_in_range(SUM(rig, relay.packets_dropped[DROP_QUEUE_CODEL][PACKET_OTHER]), 1, SOME / 4);
+    assert_int_equal(got + dropped_as_too_many(rig), SOME);
+    peer_free(from);
+    peer_free(slow);
+}
+
+static void test_steady_slow_reader(void **state)
+{
+    (void)state;
+    with_each(steady_slow_reader, &defaults);
 }
 
 // Too many slow readers for the memory of a worker: each keeps its newest packets, and who reads
@@ -1228,6 +1259,7 @@ int main(void)
         cmocka_unit_test(test_duplicates_gone),
         cmocka_unit_test(test_slow_reader),
         cmocka_unit_test(test_late_reader),
+        cmocka_unit_test(test_steady_slow_reader),
         cmocka_unit_test(test_many_slow_readers),
         cmocka_unit_test(test_write_timeout),
         cmocka_unit_test(test_slow_but_steady),
