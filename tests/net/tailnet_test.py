@@ -6,11 +6,12 @@ import socket
 import sys
 import tempfile
 import unittest
+import unittest.mock
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
 
-from tailnet import headscale, namespace, programs, relay, traffic, waiting  # noqa: E402 (the path comes first)
+from tailnet import flow, headscale, namespace, program, programs, relay, traffic, waiting  # noqa: E402 (path first)
 
 VARZ = """\
 # TYPE derp_packets_dropped counter
@@ -31,6 +32,15 @@ class Relay(unittest.TestCase):
     def test_only_drops_that_rose_are_told(self):
         before = {'derp_packets_dropped{reason="queue_head",kind="disco"}': 1}
         self.assertEqual(relay.drops(before, relay.parse_varz(VARZ)), {"queue_head/other": 7})
+
+    def test_metrics_that_do_not_answer_are_a_failure(self):
+        asked = unittest.mock.Mock()
+        asked.varz.return_value = {"derp_bytes_sent": 1.0}
+        self.assertEqual(flow.counters(asked), {"derp_bytes_sent": 1.0})
+        for samples, said in (({}, "do not answer"), ({"version": 1.0}, "do not say derp_bytes_sent")):
+            asked.varz.return_value = samples
+            with self.assertRaisesRegex(program.CommandFailed, said):
+                flow.counters(asked)
 
     def test_map_names_address_ports_and_pin(self):
         class One:
