@@ -7,8 +7,8 @@ import unittest
 import unittest.mock
 
 sys.dont_write_bytecode = True
-from bench import cells, flow, measuring, options, runs, statistic, table  # noqa: E402
-from bench.relay import Program  # noqa: E402
+from bench import cells, flow, machine, measuring, options, runs, statistic, table  # noqa: E402
+from bench.relay import HANDSHAKES, Program  # noqa: E402
 from bench.results import Results  # noqa: E402
 from bench.runs import DISTURBED  # noqa: E402
 
@@ -156,9 +156,23 @@ class Choosing(unittest.TestCase):
     def test_third_programs(self):
         third, = options_of("--with", "other=/opt/other relay --fast").others
         self.assertEqual((third.name, third.command), ("other", ["/opt/other", "relay", "--fast"]))
-        for wrong in ("ours=/x", "echo=/x", "name", "name=", "Na me=/x"):
+        for wrong in ("ours=/x", "echo=/x", "handshakes=/x", "name", "name=", "Na me=/x"):
             with self.assertRaises(SystemExit), unittest.mock.patch("sys.stderr"):
                 options_of("--with", wrong)
+
+
+class Cores(unittest.TestCase):
+    def test_come_from_those_that_may_be_used(self):
+        with unittest.mock.patch("os.sched_getaffinity", return_value={7, 4, 5}):
+            self.assertEqual(machine.choose_cores(), (4, 5))
+            self.assertEqual(machine.choose_cores(generator=5), (4, 5))
+            self.assertEqual(machine.choose_cores(relay=5), (5, 4))
+            for wrong in ((4, 4), (0, 4), (4, 6)):
+                with self.assertRaises(machine.NoTwoCores):
+                    machine.choose_cores(*wrong)
+        with unittest.mock.patch("os.sched_getaffinity", return_value={3}), \
+                self.assertRaisesRegex(machine.NoTwoCores, "two cores are needed"):
+            machine.choose_cores()
 
 
 class Programs(unittest.TestCase):
@@ -216,6 +230,12 @@ class Measuring(unittest.TestCase):
         self.assertEqual(bench.ran[3][1][:3], ["relay", "--rate", "1"])
         self.assertEqual(table.compared(results, [cell]).count("other"), 2)
         self.assertIn(cells.PLAIN, table.beside(results, [cell]))
+
+    def test_yardstick_of_logins(self):
+        bench = FakeBench(programs=[*self.programs, Program(HANDSHAKES, ["/h"], HANDSHAKES)])
+        ran = list(measuring.entrants(bench, cells.login_cell(20)))
+        self.assertEqual([label for label, *_ in ran], ["ours", "theirs", "other", cells.LOOP])
+        self.assertEqual(ran[3][1:], (HANDSHAKES, ["20"]))
 
     def test_few_rounds_of_what_takes_long(self):
         cell = cells.sweep_cell(1200, 16, 1)

@@ -18,6 +18,7 @@ import tempfile
 import time
 
 sys.dont_write_bytecode = True
+from bench import machine  # noqa: E402
 from bench.relay import free_port  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -95,8 +96,10 @@ def generate(options, relay, places, arguments, prefix=()):
 def measure(options, place, load):
     """Per delivered frame, logins included: they are 32 to some hundred thousand frames."""
     workers, places = PLACES[place]
-    with Relay(options, workers, () if options.spread else pinned(0)) as relay:
-        result = generate(options, relay, places, [*LOADS[load], "--seconds", str(options.seconds)], pinned(1))
+    relay_core, generator_core = options.cores
+    with Relay(options, workers, () if options.spread else pinned(relay_core)) as relay:
+        result = generate(options, relay, places, [*LOADS[load], "--seconds", str(options.seconds)],
+                          pinned(generator_core))
         counts = relay.counts()
     frames = result["delivered_total"]
     figures = {name: n / frames for name, n in counts.items() if name != "sent"}
@@ -192,6 +195,10 @@ def main():
     parser.add_argument("--load", default="", metavar="WORD", help="loads with this in their name (counts)")
     parser.add_argument("--spread", action="store_true", help="the relay may use the generator's core as well")
     options = parser.parse_args()
+    try:
+        options.cores = machine.choose_cores() if "counts" in options.what else ()
+    except machine.NoTwoCores as error:
+        sys.exit(f"cores: {error}")
     for what in options.what:
         {"counts": show_counts, "instructions": show_instructions, "idle": show_idle}[what](options)
         print()

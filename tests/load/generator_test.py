@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Each mode of the load generator once against this tree's relay: generator_test.py DERPER DERPER-LOAD."""
+"""Each mode of the load generator once against this tree's relay, and the yardstick for logins.
+
+Usage: generator_test.py DERPER DERPER-LOAD HANDSHAKES"""
 import os
 import sys
 import tempfile
@@ -7,10 +9,10 @@ import unittest
 import unittest.mock
 
 sys.dont_write_bytecode = True
-from bench import cells, runs, storm  # noqa: E402
-from bench.relay import YARDSTICKS, Program  # noqa: E402
+from bench import cells, relay, runs, storm  # noqa: E402
+from bench.relay import Program  # noqa: E402
 
-DERPER, GENERATOR = sys.argv[1:3]
+DERPER, GENERATOR, HANDSHAKES = sys.argv[1:4]
 
 
 class Generator(unittest.TestCase):
@@ -20,7 +22,8 @@ class Generator(unittest.TestCase):
         self.attempts = []
         core = min(os.sched_getaffinity(0))
         programs = {"ours": Program("ours", [DERPER], "ours"), "plain": Program("plain", [DERPER], "ours", plain=True),
-                    **{name: Program(name, [GENERATOR], name) for name in YARDSTICKS}}
+                    "handshakes": Program("handshakes", [HANDSHAKES], relay.HANDSHAKES),
+                    **{name: Program(name, [GENERATOR], name) for name in relay.YARDSTICKS}}
         self.bench = runs.Bench(programs, GENERATOR, folder.name, core, max(os.sched_getaffinity(0)), 0,
                                 self.attempts.append)
 
@@ -50,6 +53,13 @@ class Generator(unittest.TestCase):
 
     def test_login(self):
         self.assertEqual(self.run_mode("login", "--logins", "20")["logins"], 20)
+
+    def test_handshakes(self):
+        result = self.run_mode("20", program="handshakes")
+        self.assertEqual(result["logins"], 20)
+        self.assertGreater(result["handshake_us"], result["box_us"])
+        self.assertAlmostEqual(result["logins_per_cpu_s"] * (result["handshake_us"] + result["box_us"]), 1e6, delta=1e4)
+        self.assertIn("handshakes 20", self.bench.commands()[0])
 
     def test_stun(self):
         self.assertEqual(self.run_mode("stun", "--requests", "500")["answers"], 500)

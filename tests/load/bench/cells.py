@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import List, Optional
 
+from .relay import HANDSHAKES
+
 PAYLOADS = (64, 1200, 16384)
 PAIRS = (1, 16, 64, 1000)
 SINGLE, BURST = 1, 8
@@ -10,6 +12,7 @@ PLAIN = "ours without TLS"
 FEW_PAIRS = "ours with 16 pairs"
 ECHO = "bare echo"
 PASS = "bare passing of bytes"
+LOOP = "handshakes and boxes in one process"
 GROUPS = ("relay", "sweep", "latency", "unpinned", "memory", "login", "storm", "stun", "flow")
 QUICK, DEFAULT, FULL = range(3)  # sets of cells, each with those before it
 
@@ -137,6 +140,11 @@ def memory_cell(clients, hold):
                 ["rss", "slab", "unreclaimable", "socket", "empty"], set=QUICK, rounds=3)
 
 
+def login_cell(logins):
+    return Cell(f"{logins:,} logins, TLS 1.3 and DERP", "login", ["login", "--logins", str(logins)], ["logins"],
+                set=QUICK, baselines=[Baseline(LOOP, HANDSHAKES, [str(logins)])])
+
+
 def storm_cell(clients, logins):
     return Cell(f"{clients:,} clients back after a restart", "storm",
                 ["storm", "--clients", str(clients), "--logins", str(logins)],
@@ -163,8 +171,7 @@ def every(options):
     logins, requests = (500, 100000) if options.quick else (2000, 300000)
     return [*relay_cells(), *sweep_cells(), latency_cell(SINGLE, 1000, "idle (1 k/s)"), *unpinned_cells(),
             memory_cell(options.clients, options.hold),
-            Cell(f"{logins:,} logins, TLS 1.3 and DERP", "login", ["login", "--logins", str(logins)], ["logins"],
-                 set=QUICK),
+            login_cell(logins),
             storm_cell(options.storm_clients, logins), *stun_cells(requests),
             *flow_cells()]
 

@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import resource
 import time
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -24,6 +25,22 @@ def describe():
             f"Linux {platform.release()}")
 
 
+class NoTwoCores(Exception):
+    pass
+
+
+def choose_cores(relay=None, generator=None):
+    """Two different ones of those that this process may use: the first ones where none is named."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        raise NoTwoCores("two cores are needed: one for the relay, one for the generator")
+    relay = cores[0] if relay is None else relay
+    generator = next(c for c in cores if c != relay) if generator is None else generator
+    if relay == generator or not {relay, generator} <= set(cores):
+        raise NoTwoCores(f"cores {relay} and {generator} must be two of {cores}")
+    return relay, generator
+
+
 def core_busy_s(core):
     """CPU seconds that programs, interrupts (which a program's own CPU time holds too) and other guests of the host
     took on a core."""
@@ -37,6 +54,12 @@ def core_busy_s(core):
 def process_cpu_s(pid):
     fields = read(f"/proc/{pid}/stat").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS if len(fields) > 12 else 0.0
+
+
+def children_cpu_s():
+    """Of those that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def threads_cpu_s(pid):

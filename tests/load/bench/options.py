@@ -6,9 +6,9 @@ import re
 import shlex
 
 from . import builds, cells
-from .relay import Program
+from .relay import HANDSHAKES, YARDSTICKS, Program
 
-TAKEN = ("ours", "theirs", "plain", "echo", "pass")
+TAKEN = ("ours", "theirs", "plain", *YARDSTICKS, HANDSHAKES)
 
 
 def program(text):

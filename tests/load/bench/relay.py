@@ -10,7 +10,8 @@ from typing import List
 
 START_PATIENCE_S = 15
 STOP_PATIENCE_S = 15
-YARDSTICKS = ("echo", "pass")
+YARDSTICKS = ("echo", "pass")  # modes of the generator
+HANDSHAKES = "handshakes"  # the yardstick that is a program of its own, and listens to nobody
 PORTS = range(10000, 30000)  # below those that the kernel gives to outgoing connections
 
 
@@ -32,8 +33,8 @@ class RelayFailed(Exception):
 
 @dataclass
 class Program:
-    """`flags` is whose command line it has: ours; go, which is that of Tailscale's derper; or echo or
-    pass, the generator's modes that send datagrams back and pass bytes on."""
+    """`flags` is whose command line it has: ours; go, which is that of Tailscale's derper; echo or pass, the
+    generator's modes that send datagrams back and pass bytes on; or handshakes."""
 
     name: str
     command: List[str]
@@ -42,7 +43,7 @@ class Program:
 
     @property
     def yardstick(self):
-        return self.flags in YARDSTICKS
+        return self.flags in (*YARDSTICKS, HANDSHAKES)
 
     def arguments(self, folder, port, stun_port, one_core):
         if self.yardstick:

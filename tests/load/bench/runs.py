@@ -7,7 +7,7 @@ import time
 
 from . import machine
 from .builds import ROOT
-from .relay import Relay, RelayFailed
+from .relay import HANDSHAKES, Relay, RelayFailed
 
 RUN_PATIENCE_S = 400
 # Programs beside the relay on its core, as a share of the time: above this a run does not count. The kernel counts
@@ -55,15 +55,26 @@ class Bench:
     def run(self, program, cell, arguments):
         """The first of a few runs that the machine did not spoil, or the last one."""
         for _ in range(self.retries + 1):
-            try:
-                with self.relay(program, cell.pinned) as relay:
-                    result = self.generate(relay, cell, arguments)
-            except RelayFailed as error:
-                result = failed(str(error))
+            result = self.attempt(program, cell, arguments)
             self.keep({"attempt": dict(result, program=program, cell=cell.name)})
             if not spoilt(result):
                 break
         return result
+
+    def attempt(self, program, cell, arguments):
+        if self.programs[program].flags == HANDSHAKES:
+            return self.run_handshakes(program, arguments)
+        try:
+            with self.relay(program, cell.pinned) as relay:
+                return self.generate(relay, cell, arguments)
+        except RelayFailed as error:
+            return failed(str(error))
+
+    def run_handshakes(self, program, arguments):
+        """In the place of a relay and its generator."""
+        command = ["taskset", "-c", str(self.relay_core), *self.programs[program].command, *arguments]
+        self.relays.setdefault((program, True), " ".join(command))
+        return self.observe(command, machine.children_cpu_s)
 
     def generator_command(self, relay, arguments):
         port = relay.stun_port if arguments[0] == "stun" else relay.port
@@ -75,19 +86,25 @@ class Bench:
     def generate(self, relay, cell, arguments):
         command = self.generator_command(relay, arguments)
         self.generators.setdefault(cell.name, " ".join(command))
-        pid = relay.process.pid
-        before = machine.core_busy_s(self.relay_core) - machine.process_cpu_s(pid)
-        start = time.monotonic()
+        alone = cell.pinned and arguments[0] != "idle"  # memory does not depend on who else runs
+        return self.observe(command, (lambda: machine.process_cpu_s(relay.process.pid)) if alone else None)
+
+    def observe(self, command, own_cpu_s):
+        """What a command prints. It does not count when the relay's core spent much on others than `own_cpu_s` tells
+        of; None: then others do not matter."""
+        before, start = self.foreign_cpu_s(own_cpu_s), time.monotonic()
         try:
             done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                   timeout=RUN_PATIENCE_S)
             result = json.loads(done.stdout)
         except (subprocess.TimeoutExpired, json.JSONDecodeError) as error:
             return failed(f"the generator gave no result: {error}")
-        foreign = machine.core_busy_s(self.relay_core) - machine.process_cpu_s(pid) - before
-        if cell.pinned and arguments[0] != "idle":  # memory does not depend on who else runs
-            note_disturbance(result, foreign / (time.monotonic() - start))
+        if own_cpu_s:
+            note_disturbance(result, (self.foreign_cpu_s(own_cpu_s) - before) / (time.monotonic() - start))
         return result
+
+    def foreign_cpu_s(self, own_cpu_s):
+        return machine.core_busy_s(self.relay_core) - own_cpu_s() if own_cpu_s else 0
 
 
 def note_disturbance(result, share):
