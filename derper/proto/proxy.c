@@ -38,18 +38,16 @@ static void set_peer(struct proxy_header *out, int family, const void *address, 
     memcpy(out->address.s6_addr + 12, address, sizeof(struct in_addr));
 }
 
-// The next word of a version 1 line, ended by one space or, the last, by the line's NUL.
-static char *next_word(char **at)
+// The next word of a version 1 line, behind which one space is taken as well. Empty at the line's
+// end and where there are two spaces.
+static const char *next_word(char **at)
 {
-    char *word = *at, *space;
+    char *word = *at;
+    const size_t len = strcspn(word, " ");
 
-    if (!word || *word == '\0')
-        return NULL;
-    space = strchr(word, ' ');
-    if (space)
-        *space = '\0';
-    *at = space ? space + 1 : NULL;
-    return *word ? word : NULL;
+    *at += len + (word[len] != '\0');
+    word[len] = '\0';
+    return word;
 }
 
 // Decimal, without sign or leading zeros.
@@ -57,7 +55,7 @@ static bool parse_port(const char *text, uint16_t *out)
 {
     uint32_t port = 0;
 
-    if (!text || !*text || (text[0] == '0' && text[1]))
+    if (!*text || (text[0] == '0' && text[1]))
         return false;
     for (; *text; text++) {
         if (*text < '0' || *text > '9')
@@ -73,27 +71,21 @@ static bool parse_port(const char *text, uint16_t *out)
 // "TCP4 <source> <destination> <source port> <destination port>"
 static enum proxy_result parse_v1_words(char *line, struct proxy_header *out)
 {
-    const char *protocol = next_word(&line), *source, *destination, *ports[2];
+    const char *const protocol = next_word(&line);
     uint16_t source_port, destination_port;
-    struct in6_addr address, ignored;
+    struct in6_addr source, destination;
     int family;
 
-    if (!protocol)
-        return PROXY_BAD;
     if (strcmp(protocol, V1_UNKNOWN) == 0)
         return PROXY_OK; // whatever follows
     if (strcmp(protocol, "TCP4") != 0 && strcmp(protocol, "TCP6") != 0)
         return PROXY_BAD;
     family = protocol[3] == '4' ? AF_INET : AF_INET6;
-    source = next_word(&line);
-    destination = next_word(&line);
-    ports[0] = next_word(&line);
-    ports[1] = next_word(&line);
-    if (!ports[1] || line || !parse_port(ports[0], &source_port) ||
-        !parse_port(ports[1], &destination_port) || inet_pton(family, source, &address) != 1 ||
-        inet_pton(family, destination, &ignored) != 1)
+    if (inet_pton(family, next_word(&line), &source) != 1 ||
+        inet_pton(family, next_word(&line), &destination) != 1 ||
+        !parse_port(next_word(&line), &source_port) || !parse_port(line, &destination_port))
         return PROXY_BAD;
-    set_peer(out, family, &address, source_port);
+    set_peer(out, family, &source, source_port);
     return PROXY_OK;
 }
 
