@@ -1,13 +1,41 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // Record engines: what stands between a socket and plaintext. stream.c calls these; nobody else
-// does.
+// does. And the stream as they and stream.c see it.
 #ifndef DERPER_IO_ENGINE_H
 #define DERPER_IO_ENGINE_H
 
 #include "base/log.h"
 #include "io/stream.h"
 #include "io/tls13_keys.h"
+
+struct engine;
+
+// OPEN --stream_close--> CLOSING --handle closed--> freed
+enum stream_state { STREAM_OPEN, STREAM_CLOSING };
+
+// stream.c's, its engines' and turns.c's; others have stream.h alone.
+struct stream {
+    uv_poll_t poll;
+    struct io_context *io;
+    const struct engine *engine;
+    SSL *ssl;                  // the OpenSSL engine's
+    struct detached *detached; // the detached engine's
+    const struct stream_callbacks *callbacks;
+    void *owner;
+    struct unsent *unsent; // what the socket did not take, in order
+    int fd;
+    uint32_t barren;   // the OpenSSL engine's: bytes received since the last data
+    uint32_t place;    // in the line of turns.c, while it waits there
+    uint8_t answers;   // of what waits, the engine's own words
+    uint8_t state : 1; // enum stream_state
+    bool blocked : 1;  // of what waits, the owner's write
+    bool ready : 1;    // handshake complete
+    bool counted_tls13 : 1;
+    bool shut : 1;    // our side is half-closed
+    bool ended : 1;   // the owner has been told, nothing is read any more
+    bool waiting : 1; // for its turn to go on with the handshake
+};
 
 // What a stream keeps of a write that the socket has not taken whole.
 struct unsent {

@@ -215,7 +215,7 @@ static void expect_head(struct http_conn *conn)
 
 static void arm(struct http_conn *conn, uint64_t after_ms)
 {
-    io_context_arm(conn->stream->io, &conn->timer, after_ms);
+    io_context_arm(stream_context(conn->stream), &conn->timer, after_ms);
 }
 
 static void conn_free(struct http_conn *conn)
@@ -230,7 +230,7 @@ static void conn_detach(struct http_conn *conn, enum http_state to)
     const bool handling = conn->state == HTTP_HANDLING;
 
     list_unlink(&conn->node);
-    wheel_disarm(&conn->stream->io->wheel, &conn->timer);
+    wheel_disarm(&stream_context(conn->stream)->wheel, &conn->timer);
     conn->state = to;
     if (!handling)
         conn_free(conn);
@@ -249,8 +249,8 @@ static void on_timer(struct wheel_timer *timer)
     struct http_conn *conn = list_entry(timer, struct http_conn, timer);
     struct stream *stream = conn->stream;
 
-    if (!stream->ready)
-        counter_add(&stream->io->counters.tls_failures[TLS_FAILURE_TIMEOUT], 1);
+    if (!stream_ready(stream))
+        counter_add(&stream_context(stream)->counters.tls_failures[TLS_FAILURE_TIMEOUT], 1);
     conn_close(conn);
 }
 
@@ -264,7 +264,7 @@ static void linger(struct http_conn *conn)
 
 static void on_drained(struct stream *stream)
 {
-    struct http_conn *conn = stream->owner;
+    struct http_conn *conn = stream_owner(stream);
 
     if (conn->state == HTTP_ENDING) {
         linger(conn);
@@ -276,9 +276,8 @@ static void on_drained(struct stream *stream)
 
 static void on_end(struct stream *stream, enum stream_end why)
 {
-    if (!stream->ready && why != STREAM_END_TLS)
-        counter_add(&stream->io->counters.tls_failures[TLS_FAILURE_CLOSED], 1);
-    conn_close(stream->owner);
+    (void)why;
+    conn_close(stream_owner(stream));
 }
 
 static const char *reason_phrase(int status)
@@ -426,7 +425,7 @@ static void refuse(struct http_conn *conn, int status)
     char body[64];
     const int n = snprintf(body, sizeof body, "%d %s\n", status, reason_phrase(status));
 
-    counter_add(&conn->stream->io->counters.http_bad_requests, 1);
+    counter_add(&stream_context(conn->stream)->counters.http_bad_requests, 1);
     conn->state = HTTP_HANDLING;
     http_respond(conn, &(struct http_response){.status = status,
                                                .content_type = "text/plain; charset=utf-8",
@@ -457,7 +456,7 @@ static void handle(struct http_conn *conn)
         refuse(conn, refusal);
         return;
     }
-    counter_add(&conn->stream->io->counters.http_requests, 1);
+    counter_add(&stream_context(conn->stream)->counters.http_requests, 1);
     conn->state = HTTP_HANDLING;
     conn->service->handler(conn, &request);
     assert(conn->state != HTTP_HANDLING);
@@ -492,13 +491,13 @@ static bool after_handling(struct http_conn *conn)
 
 static bool on_data(struct stream *stream, uint8_t *data, size_t len)
 {
-    struct http_conn *conn = stream->owner;
+    struct http_conn *conn = stream_owner(stream);
     int handled = 0;
 
     while (len > 0 && conn->state != HTTP_ENDING) {
         // Asks on without reading the answers, or keeps the loop from everybody else.
         if (conn->state == HTTP_BLOCKED || handled == HTTP_PIPELINED_MAX) {
-            counter_add(&stream->io->counters.http_floods, 1);
+            counter_add(&stream_context(stream)->counters.http_floods, 1);
             conn_close(conn);
             return false;
         }
@@ -514,11 +513,8 @@ static bool on_data(struct stream *stream, uint8_t *data, size_t len)
         else
             break;
         handled++;
-        if (!after_handling(conn)) {
-            if (stream->state != STREAM_OPEN)
-                return false;
-            return len == 0 || stream->callbacks->on_data(stream, data, len);
-        }
+        if (!after_handling(conn))
+            return stream_pass_on(stream, data, len);
     }
     return true;
 }

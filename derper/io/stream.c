@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,13 +22,25 @@ bool stream_deliver(struct stream *stream, uint8_t *data, size_t len)
     return stream->callbacks->on_data(stream, data, len) && stream->state == STREAM_OPEN;
 }
 
+static void on_event(uv_poll_t *poll, int status, int events);
+
+static void update_events(struct stream *stream)
+{
+    uv_poll_start(&stream->poll,
+                  (!stream->ended && !stream->waiting ? UV_READABLE : 0) |
+                      (stream->unsent ? UV_WRITABLE : 0),
+                  on_event);
+}
+
 bool stream_fail(struct stream *stream, enum stream_end why)
 {
-    if (stream->state == STREAM_OPEN && !stream->ended) {
-        stream->ended = true;
-        stream_set_reading(stream, false);
-        stream->callbacks->on_end(stream, why);
-    }
+    if (stream->state != STREAM_OPEN || stream->ended)
+        return false;
+    stream->ended = true;
+    update_events(stream);
+    if (!stream->ready && why != STREAM_END_TLS) // that is counted already, by what has failed
+        counter_add(&stream->io->counters.tls_failures[TLS_FAILURE_CLOSED], 1);
+    stream->callbacks->on_end(stream, why);
     return false;
 }
 
@@ -42,22 +55,6 @@ static bool on_readable(struct stream *stream)
     if (n == 0)
         return stream_fail(stream, STREAM_END_EOF);
     return errno == EAGAIN || errno == EINTR || stream_fail(stream, STREAM_END_RESET);
-}
-
-static void on_event(uv_poll_t *poll, int status, int events);
-
-static void update_events(struct stream *stream)
-{
-    uv_poll_start(&stream->poll,
-                  (stream->reading && !stream->waiting ? UV_READABLE : 0) |
-                      (stream->unsent ? UV_WRITABLE : 0),
-                  on_event);
-}
-
-void stream_set_reading(struct stream *stream, bool on)
-{
-    stream->reading = on;
-    update_events(stream);
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -97,7 +94,7 @@ struct stream *stream_accept(struct io_context *io, int fd, bool tls,
     counter_add(&io->counters.streams, 1);
     atomic_fetch_add_explicit(&io->budget->used, 1, memory_order_relaxed);
     counter_add(tls ? &io->counters.tls_accepted : &io->counters.plain_accepted, 1);
-    stream_set_reading(stream, true);
+    update_events(stream);
     return stream;
 }
 
@@ -110,10 +107,20 @@ void stream_log_tls(const struct stream *stream, struct log_limit *limit, const 
     log_limited(limit, "TLS with %s failed: %s%s", address, fault, hint);
 }
 
+void *stream_owner(const struct stream *stream)
+{
+    return stream->owner;
+}
+
 void stream_set_owner(struct stream *stream, const struct stream_callbacks *callbacks, void *owner)
 {
     stream->callbacks = callbacks;
     stream->owner = owner;
+}
+
+bool stream_pass_on(struct stream *stream, uint8_t *data, size_t len)
+{
+    return stream->state == STREAM_OPEN && (len == 0 || stream_deliver(stream, data, len));
 }
 
 // What the socket takes of it now, or a negative libuv error.
@@ -210,7 +217,7 @@ void stream_resume(struct stream *stream)
 {
     stream->waiting = false;
     update_events(stream);
-    if (!stream->reading)
+    if (stream->ended)
         return;
     if (has_hung_up(stream))
         stream_fail(stream, STREAM_END_EOF);
@@ -226,7 +233,7 @@ static void on_event(uv_poll_t *poll, int status, int events)
     if (status < 0) {
         if (!may_read(stream))
             return;
-        for (int n = 0; n < READS_BEFORE_ERROR_MAX && stream->reading && on_readable(stream); n++)
+        for (int n = 0; n < READS_BEFORE_ERROR_MAX && !stream->ended && on_readable(stream); n++)
             ;
         stream_fail(stream, STREAM_END_RESET);
         return;
@@ -316,11 +323,32 @@ void stream_close(struct stream *stream)
     close_handle(stream);
 }
 
+struct io_context *stream_context(const struct stream *stream)
+{
+    return stream->io;
+}
+
+bool stream_ready(const struct stream *stream)
+{
+    return stream->ready;
+}
+
 int stream_tls_version(const struct stream *stream)
 {
     if (!stream->ready || stream->engine == &engine_plain)
         return 0;
     return stream->counted_tls13 ? TLS1_3_VERSION : TLS1_2_VERSION;
+}
+
+bool stream_rtt_us(const struct stream *stream, uint32_t *out)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof info;
+
+    if (getsockopt(stream->fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
+        return false;
+    *out = info.tcpi_rtt;
+    return true;
 }
 
 void stream_peer(const struct stream *stream, struct sockaddr_in6 *out)

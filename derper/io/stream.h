@@ -14,7 +14,6 @@
 #include <stdint.h>
 #include <uv.h>
 
-struct engine;
 struct stream;
 
 enum stream_end {
@@ -37,33 +36,6 @@ struct stream_callbacks {
     void (*on_end)(struct stream *stream, enum stream_end why);
 };
 
-// OPEN --stream_close--> CLOSING --handle closed--> freed
-enum stream_state { STREAM_OPEN, STREAM_CLOSING };
-
-// Fields are the module's own and its engines', except `owner`.
-struct stream {
-    uv_poll_t poll;
-    struct io_context *io;
-    const struct engine *engine;
-    SSL *ssl;                  // the OpenSSL engine's
-    struct detached *detached; // the detached engine's
-    const struct stream_callbacks *callbacks;
-    void *owner;
-    struct unsent *unsent; // what the socket did not take, in order
-    int fd;
-    uint32_t barren;   // the OpenSSL engine's: bytes received since the last data
-    uint32_t place;    // in the line of turns.c, while it waits there
-    uint8_t answers;   // of what waits, the engine's own words
-    uint8_t state : 1; // enum stream_state
-    bool reading : 1;
-    bool blocked : 1; // of what waits, the owner's write
-    bool ready : 1;   // handshake complete
-    bool counted_tls13 : 1;
-    bool shut : 1;    // our side is half-closed
-    bool ended : 1;   // the owner has been told
-    bool waiting : 1; // for its turn to go on with the handshake
-};
-
 struct stream_buf {
     const uint8_t *data;
     size_t len;
@@ -74,8 +46,14 @@ struct stream_buf {
 struct stream *stream_accept(struct io_context *io, int fd, bool tls,
                              const struct stream_callbacks *callbacks, void *owner);
 
+void *stream_owner(const struct stream *stream);
+
 // The stream gets a new owner, for instance after an upgrade.
 void stream_set_owner(struct stream *stream, const struct stream_callbacks *callbacks, void *owner);
+
+// For an on_data in which the stream has got a new owner: what is left of the data is that one's.
+// Returns what on_data has to.
+bool stream_pass_on(struct stream *stream, uint8_t *data, size_t len);
 
 #define STREAM_PIECES_MAX 64
 
@@ -90,8 +68,6 @@ bool stream_blocked(const struct stream *stream);
 // Sealed bytes that the socket has not taken yet: falls while the peer makes progress.
 size_t stream_unsent_bytes(const struct stream *stream);
 
-void stream_set_reading(struct stream *stream, bool on);
-
 // Says goodbye and half-closes once all is written; reading goes on. Must not be called while
 // blocked.
 void stream_shutdown(struct stream *stream);
@@ -99,8 +75,16 @@ void stream_shutdown(struct stream *stream);
 // Idempotent. The stream must not be used afterwards; its memory goes with the handle.
 void stream_close(struct stream *stream);
 
+struct io_context *stream_context(const struct stream *stream);
+
+// The handshake is complete.
+bool stream_ready(const struct stream *stream);
+
 // 0x0303 or 0x0304, 0 for plain and for handshakes under way.
 int stream_tls_version(const struct stream *stream);
+
+// The kernel's smoothed round-trip time. False when it has none.
+bool stream_rtt_us(const struct stream *stream, uint32_t *out);
 
 // IPv4 addresses come as mapped ones. All zero when the system does not know any more.
 void stream_peer(const struct stream *stream, struct sockaddr_in6 *out);

@@ -7,7 +7,6 @@
 #include "relay/membership.h"
 #include "relay/outgoing.h"
 
-#include <netinet/tcp.h>
 #include <sodium.h>
 #include <stdio.h>
 
@@ -17,13 +16,12 @@ static struct log_limit fault_log = LOG_LIMIT_INIT;
 static void sample_rtt(struct client *client)
 {
     static const uint32_t bounds_ms[RTT_BUCKETS - 1] = {10, 20, 50, 100, 150, 250, 500};
-    struct tcp_info info;
-    socklen_t len = sizeof info;
+    uint32_t rtt_us;
     size_t i = 0;
 
-    if (getsockopt(client->stream->fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
+    if (!stream_rtt_us(client->stream, &rtt_us))
         return;
-    while (i < RTT_BUCKETS - 1 && info.tcpi_rtt > bounds_ms[i] * 1000)
+    while (i < RTT_BUCKETS - 1 && rtt_us > bounds_ms[i] * 1000)
         i++;
     count(&client->worker->counters.tcp_rtt[i]);
 }
@@ -108,7 +106,7 @@ void client_flush(struct client *client)
 
 static void on_drained(struct stream *stream)
 {
-    struct client *client = stream->owner;
+    struct client *client = stream_owner(stream);
 
     watch_progress(client);
     outgoing_mark(client);
@@ -135,7 +133,7 @@ static void on_login(struct client *client)
 
 static bool on_data(struct stream *stream, uint8_t *data, size_t len)
 {
-    struct client *client = stream->owner;
+    struct client *client = stream_owner(stream);
     const bool was_up = client->state == CLIENT_UP;
 
     if (!frame_reader_feed(&client->reader, &frames_callbacks, client, data, len)) {
@@ -154,7 +152,7 @@ static void on_end(struct stream *stream, enum stream_end why)
         [STREAM_END_RESET] = CLIENT_END_RESET,
         [STREAM_END_TLS] = CLIENT_END_TLS,
     };
-    client_close(stream->owner, ends[why]);
+    client_close(stream_owner(stream), ends[why]);
 }
 
 static const struct stream_callbacks callbacks = {

@@ -124,7 +124,7 @@ void relay_set_tls(struct relay *relay, size_t index, SSL_CTX *tls)
 void relay_accept_client(struct relay *relay, struct stream *stream, const char *preface,
                          size_t preface_len, bool not_ideal)
 {
-    struct worker *worker = worker_of(stream->io);
+    struct worker *worker = worker_of(stream_context(stream));
 
     assert(worker->relay == relay);
     client_start(worker, stream, preface, preface_len, not_ideal);

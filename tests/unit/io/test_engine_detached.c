@@ -103,14 +103,14 @@ static uint32_t dice(struct conn *conn, uint32_t below)
 
 static void on_ready(struct stream *stream)
 {
-    struct conn *conn = stream->owner;
+    struct conn *conn = stream_owner(stream);
 
     conn->ready++;
 }
 
 static bool on_data(struct stream *stream, uint8_t *data, size_t len)
 {
-    struct conn *conn = stream->owner;
+    struct conn *conn = stream_owner(stream);
 
     assert_true(len > 0);
     assert_int_equal(conn->ends, 0);
@@ -129,7 +129,7 @@ static void on_drained(struct stream *stream)
 
 static void on_end(struct stream *stream, enum stream_end why)
 {
-    struct conn *conn = stream->owner;
+    struct conn *conn = stream_owner(stream);
 
     conn->ends++;
     conn->end = why;

@@ -5,8 +5,8 @@
 
 #include "../support/identity.h"
 #include "../support/loopback.h"
+#include "io/engine.h"
 #include "io/listener.h"
-#include "io/stream.h"
 #include "io/tls.h"
 
 #include <errno.h>
@@ -45,7 +45,7 @@ static bool on_data(struct stream *stream, uint8_t *data, size_t len)
 
 static void on_end(struct stream *stream, enum stream_end why)
 {
-    struct rig *rig = stream->owner;
+    struct rig *rig = stream_owner(stream);
 
     (void)why;
     rig->ended++;
