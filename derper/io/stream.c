@@ -351,13 +351,29 @@ bool stream_rtt_us(const struct stream *stream, uint32_t *out)
     return true;
 }
 
+// SO_PEERNAME knows the peer of a connection that was reset, which getpeername does not, but wants
+// to be asked with the length of the answer.
+static bool get_peer(int fd, struct sockaddr_storage *out)
+{
+    static const socklen_t lengths[] = {sizeof(struct sockaddr_in6), sizeof(struct sockaddr_in)};
+    socklen_t len = sizeof *out;
+
+    if (getpeername(fd, (struct sockaddr *)out, &len) == 0)
+        return true;
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        len = lengths[i];
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERNAME, out, &len) == 0)
+            return true;
+    }
+    return false;
+}
+
 void stream_peer(const struct stream *stream, struct sockaddr_in6 *out)
 {
     struct sockaddr_storage address = {0};
-    socklen_t len = sizeof address;
 
     *out = (struct sockaddr_in6){.sin6_family = AF_INET6};
-    if (getpeername(stream->fd, (struct sockaddr *)&address, &len) != 0)
+    if (!get_peer(stream->fd, &address))
         return;
     if (address.ss_family == AF_INET6) {
         memcpy(out, &address, sizeof *out);

@@ -86,7 +86,7 @@ int stream_tls_version(const struct stream *stream);
 // The kernel's smoothed round-trip time. False when it has none.
 bool stream_rtt_us(const struct stream *stream, uint32_t *out);
 
-// IPv4 addresses come as mapped ones. All zero when the system does not know any more.
+// IPv4 addresses come as mapped ones. All zero when the system does not know it.
 void stream_peer(const struct stream *stream, struct sockaddr_in6 *out);
 // The address alone, for log lines; IPv4 as such.
 void stream_peer_text(const struct stream *stream, char out[static INET6_ADDRSTRLEN]);

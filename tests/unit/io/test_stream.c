@@ -513,20 +513,26 @@ static void test_data_behind_handshake(void **state)
     with_each(data_behind_handshake, false);
 }
 
+static void assert_peer(const struct side *side, const char *expected)
+{
+    char text[INET6_ADDRSTRLEN];
+
+    stream_peer_text(side->stream, text);
+    assert_string_equal(text, expected);
+}
+
 static void addresses(struct rig *rig)
 {
     struct far *far = rig_connect(rig, 0, 0);
     struct sockaddr_in here;
     struct sockaddr_in6 peer;
-    char text[INET6_ADDRSTRLEN];
     socklen_t len = sizeof here;
     const uint8_t mapped[16] = {[10] = 0xff, 0xff, 127, 0, 0, 1};
 
     getsockname(far->fd, (struct sockaddr *)&here, &len);
     stream_peer(rig->sides[0].stream, &peer);
-    stream_peer_text(rig->sides[0].stream, text);
     assert_memory_equal(&peer.sin6_addr, mapped, sizeof mapped);
-    assert_string_equal(text, "127.0.0.1");
+    assert_peer(&rig->sides[0], "127.0.0.1");
     assert_int_equal(peer.sin6_port, here.sin_port);
 }
 
@@ -534,6 +540,33 @@ static void test_addresses(void **state)
 {
     (void)state;
     with_each(addresses, true);
+}
+
+static void ipv6_address(struct rig *rig)
+{
+    struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_addr = in6addr_loopback};
+    struct side *side = &rig->sides[0];
+    socklen_t len = sizeof address;
+    const int listening = socket(AF_INET6, SOCK_STREAM, 0), far = socket(AF_INET6, SOCK_STREAM, 0);
+
+    assert_int_equal(bind(listening, (struct sockaddr *)&address, len), 0);
+    assert_int_equal(listen(listening, 1), 0);
+    assert_int_equal(getsockname(listening, (struct sockaddr *)&address, &len), 0);
+    assert_int_equal(connect(far, (struct sockaddr *)&address, len), 0);
+    side->keep_at_end = true;
+    side->stream = stream_accept(&rig->io, accept4(listening, NULL, NULL, SOCK_NONBLOCK), false,
+                                 &callbacks, side);
+    assert_peer(side, "::1");
+    loopback_reset(far);
+    WAIT(rig, side->ends == 1);
+    assert_peer(side, "::1");
+    close(listening);
+}
+
+static void test_ipv6_address(void **state)
+{
+    (void)state;
+    with_one(&no_tls, ipv6_address);
 }
 
 // --- writing
@@ -732,14 +765,39 @@ static void test_peer_ends_without_goodbye(void **state)
     with_each(peer_ends_without_goodbye, true);
 }
 
+static void peer_leaves_during_handshake(struct rig *rig)
+{
+    const struct counter *closed = &rig->io.counters.tls_failures[TLS_FAILURE_CLOSED];
+    struct far *far = rig_connect_raw(rig, 0, 0);
+
+    SSL_do_handshake(far->ssl);
+    far_flush(rig, far);
+    assert_int_equal(counter_read(closed), 0);
+    shutdown(far->fd, SHUT_RDWR);
+    WAIT(rig, rig->sides[0].ends == 1);
+    assert_int_equal(counter_read(closed), 1);
+    far = rig_connect(rig, 1, 0);
+    shutdown(far->fd, SHUT_RDWR);
+    WAIT(rig, rig->sides[1].ends == 1);
+    assert_int_equal(counter_read(closed), 1); // that one was behind it
+}
+
+static void test_peer_leaves_during_handshake(void **state)
+{
+    (void)state;
+    with_each(peer_leaves_during_handshake, false);
+}
+
 static void peer_resets(struct rig *rig)
 {
     struct far *far = rig_connect(rig, 0, 0);
 
+    rig->sides[0].keep_at_end = true;
     loopback_reset(far->fd);
     far->fd = -1;
     WAIT(rig, rig->sides[0].ends == 1);
     assert_int_equal(rig->sides[0].end, STREAM_END_RESET);
+    assert_peer(&rig->sides[0], "127.0.0.1"); // for the log
 }
 
 static void test_peer_resets(void **state)
@@ -1331,6 +1389,7 @@ int main(void)
         cmocka_unit_test(test_bytes_one_by_one),
         cmocka_unit_test(test_data_behind_handshake),
         cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_ipv6_address),
         cmocka_unit_test(test_many_pieces),
         cmocka_unit_test(test_blocks_and_drains),
         cmocka_unit_test(test_writes_in_on_drained),
@@ -1338,6 +1397,7 @@ int main(void)
         cmocka_unit_test(test_write_to_a_peer_that_left),
         cmocka_unit_test(test_peer_ends_in_order),
         cmocka_unit_test(test_peer_ends_without_goodbye),
+        cmocka_unit_test(test_peer_leaves_during_handshake),
         cmocka_unit_test(test_peer_resets),
         cmocka_unit_test(test_peer_resets_while_blocked),
         cmocka_unit_test(test_our_close_says_goodbye),
