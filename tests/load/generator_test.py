@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Each mode of the load generator once against this tree's relay, and the yardstick for logins.
 
-Usage: generator_test.py DERPER DERPER-LOAD HANDSHAKES"""
+Usage: generator_test.py DERPER DERPER-LOAD HANDSHAKES [TEST]..."""
 import os
+import signal
 import sys
 import tempfile
+import threading
 import unittest
 import unittest.mock
 
@@ -39,6 +41,19 @@ class Generator(unittest.TestCase):
                                    program=program)
             self.assertEqual((result["loss"], result["tls"]), (0, program == "ours"))
             self.assertEqual(result["delivered"], result["sent"])
+
+    def test_a_relay_without_a_core_for_a_while_has_lost_nothing(self):
+        for arguments in (["relay", "--pairs", "2", "--rate", "500", "--seconds", "0.2", "--warmup", "0.1"],
+                          ["stun", "--requests", "4000", "--rate", "10000"]):
+            with self.bench.relay("ours", False) as paused:
+                timers = [threading.Timer(after_s, paused.process.send_signal, [number])
+                          for after_s, number in ((0.15, signal.SIGSTOP), (0.75, signal.SIGCONT))]
+                for timer in timers:
+                    timer.start()
+                result = self.bench.generate(paused, cells.Cell("a test", "relay", [], [], pinned=False), arguments)
+                for timer in timers:
+                    timer.join()
+            self.assertEqual(result["loss"], 0, result)
 
     def test_pass(self):
         result = self.run_mode("relay", "--pairs", "40", "--rate", "500", "--seconds", "0.5", "--warmup", "0.1",
@@ -84,4 +99,4 @@ class Generator(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(argv=sys.argv[:1])
+    unittest.main(argv=sys.argv[:1] + sys.argv[4:])

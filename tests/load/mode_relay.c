@@ -13,7 +13,7 @@
 #define NS_PER_SECOND 1000000000ULL
 #define LOGIN_DEADLINE_MS 60000
 #define SLACK_NS (30 * NS_PER_SECOND)
-#define QUIET_NS (300 * (uint64_t)NS_PER_MS) // nothing more comes: the rest is lost
+#define QUIET_NS (1 * NS_PER_SECOND) // nothing more comes: the rest is lost, not held up
 #define DRAIN_NS (5 * NS_PER_SECOND)
 #define WRITES_PER_TURN 32
 #define LATE_P50_MAX_NS 100000
