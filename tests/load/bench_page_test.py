@@ -94,6 +94,9 @@ class Goals(unittest.TestCase):
         row = goal_row(results, what, 10)
         self.assertIn("2.00 times or more; the generator was the limit", row[2])
         self.assertEqual(row[4], "not shown")
+        for result in results.of(SWEEP, "ours"):
+            result["limit"] = "nothing above 80000 was tried"
+        self.assertIn("2.00 times or more; no higher rate was tried", goal_row(results, what, 10)[2])
         for result in results.of(SWEEP, "theirs"):
             result["limit"] = "late generator"
         self.assertIn("not measured", goal_row(results, what, 10)[2])

@@ -7,6 +7,7 @@ from typing import Optional
 from . import cells
 from .cells import BURST, ECHO, FEW_PAIRS, LOOP, PLAIN, SINGLE
 from .figures import FIGURES
+from .runs import NOTHING_ABOVE
 from .statistic import at_least, found, number, ratios
 from .table import OURS, THEIRS, markdown
 
@@ -79,6 +80,8 @@ def told_loss(name, ran):
 
 def told_limit(swept):
     """Something but the relay ended the search, though perhaps the relay was not far from its end either."""
+    if any(result.get("limit", "").startswith(NOTHING_ABOVE) for result in swept):
+        return " or more; no higher rate was tried"
     failed = [step["relay_share"] for result in swept for step in result["steps"] if not step["held"]]
     busy = f", when the relay used {100 * statistics.median(failed):.0f} % of its core" if failed else ""
     return f" or more; the generator was the limit{busy}"

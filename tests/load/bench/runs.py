@@ -16,6 +16,7 @@ DISTURBED_SHARE = 0.10
 LOSS_MAX = 0.001
 SUSTAINED_SHARE = 0.99
 SWEEP_STEPS = 4  # halvings between the last rate that held and the first that did not
+NOTHING_ABOVE = "nothing above"  # begins the limit of a sweep that tried every rate it may
 SWEEP_S = ["--seconds", "1.2", "--warmup", "0.4"]
 # Reasons that lie in the machine, not in the relay: such a run may be made again.
 LATE = "late generator"
@@ -138,7 +139,7 @@ def sweep(bench, program, cell, most, known=0):
     """Doubles the rate until it does not hold, then halves the gap. `highest` is the last rate that held in a valid
     run; `limit` is "loss" when the relay ended the search, else what did: perhaps the generator was the limit.
     A rate that is `known` to hold, from an earlier round, saves the steps well below it."""
-    good, bad, limit, rate, steps = 0, None, f"nothing above {most} was tried", cell.start_rate, []
+    good, bad, limit, rate, steps = 0, None, f"{NOTHING_ABOVE} {most} was tried", cell.start_rate, []
     halvings = 0
     while rate * 4 <= known:
         rate *= 2
