@@ -216,7 +216,9 @@ class Link:
 
     def receive(self, patience):
         """Raw bytes; empty at the end of the stream."""
-        if not select.select([self.socket], [], [], max(patience, 0))[0]:
+        poll = select.poll()  # select() takes no descriptor above 1023
+        poll.register(self.socket, select.POLLIN)
+        if not poll.poll(max(patience, 0) * 1000):
             raise Quiet
         return self.socket.recv(65536)
 
