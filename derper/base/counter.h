@@ -20,6 +20,12 @@ static inline void counter_add(struct counter *c, int64_t n)
     atomic_store_explicit(&c->value, old + n, memory_order_relaxed);
 }
 
+// The same for a gauge.
+static inline void counter_set(struct counter *c, int64_t n)
+{
+    atomic_store_explicit(&c->value, n, memory_order_relaxed);
+}
+
 static inline int64_t counter_read(const struct counter *c)
 {
     return atomic_load_explicit(&c->value, memory_order_relaxed);

@@ -83,7 +83,7 @@ struct io_context {
     const uint8_t *in; // received bytes that BIO reads may still take
     size_t in_len;
     size_t out_len;
-    size_t unsent_bytes; // that all streams keep until their sockets take them
+    size_t unsent_bytes; // memory of what all streams keep until their sockets take it
     struct turns turns;
     struct list http_conns; // io/http.c's
     uint8_t *read_buffer;

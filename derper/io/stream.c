@@ -139,7 +139,7 @@ static void keep_unsent(struct stream *stream, bool answer, const uint8_t *data,
 
     *unsent = (struct unsent){.answer = answer, .len = len};
     memcpy(unsent->data, data, len);
-    stream->io->unsent_bytes += len;
+    stream->io->unsent_bytes += sizeof *unsent + len;
     while (*last)
         last = &(*last)->next;
     *last = unsent;
@@ -160,7 +160,7 @@ static void drop_unsent(struct stream *stream)
         stream->answers--;
     else
         stream->blocked = false;
-    stream->io->unsent_bytes -= unsent->len;
+    stream->io->unsent_bytes -= sizeof *unsent + unsent->len;
     free(unsent);
 }
 
@@ -292,6 +292,15 @@ size_t stream_unsent_bytes(const struct stream *stream)
 
     for (const struct unsent *unsent = stream->unsent; unsent; unsent = unsent->next)
         bytes += unsent->len - unsent->sent;
+    return bytes;
+}
+
+size_t stream_held_bytes(const struct stream *stream)
+{
+    size_t bytes = 0;
+
+    for (const struct unsent *unsent = stream->unsent; unsent; unsent = unsent->next)
+        bytes += sizeof *unsent + unsent->len;
     return bytes;
 }
 

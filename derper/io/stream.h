@@ -68,6 +68,9 @@ bool stream_blocked(const struct stream *stream);
 // Sealed bytes that the socket has not taken yet: falls while the peer makes progress.
 size_t stream_unsent_bytes(const struct stream *stream);
 
+// The memory that they take, which is freed only when the socket has taken all of a write.
+size_t stream_held_bytes(const struct stream *stream);
+
 // Says goodbye and half-closes once all is written; reading goes on. Must not be called while
 // blocked.
 void stream_shutdown(struct stream *stream);

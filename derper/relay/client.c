@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 static struct log_limit write_timeout_log = LOG_LIMIT_INIT;
+static struct log_limit memory_log = LOG_LIMIT_INIT;
 static struct log_limit fault_log = LOG_LIMIT_INIT;
 
 static void sample_rtt(struct client *client)
@@ -196,6 +197,11 @@ static void log_close(const struct client *client, enum client_end end)
         log_limited(&write_timeout_log,
                     "client %s took nothing for the write timeout and was closed after %llu s; "
                     "%llu packets for it were dropped",
+                    key, age_s, (unsigned long long)client->dropped);
+    else if (end == CLIENT_END_MEMORY)
+        log_limited(&memory_log,
+                    "client %s was closed after %llu s, as too much waited on its worker and more "
+                    "than its part for it; %llu packets for it were dropped",
                     key, age_s, (unsigned long long)client->dropped);
     else if (end == CLIENT_END_BAD_FRAME || end == CLIENT_END_NOT_MESH)
         log_limited(&fault_log, "client %s was closed after %llu s: %s", key, age_s,

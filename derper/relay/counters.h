@@ -20,9 +20,9 @@ enum drop_reason {
     DROP_QUEUE_TAIL,          // the newest: another worker's inbox is full
     DROP_QUEUE_CODEL,         // by CoDel, of a queue that stays long; not the original's
     DROP_QUEUE_AGE,           // it has waited too long to be of use; not the original's
-    DROP_QUEUE_MEMORY, // the oldest, as the worker's queues hold too much; not the original's
-    DROP_WRITE_ERROR,  // its connection broke in a write
-    DROP_DUP_CLIENT,   // reserved: several connections with one key
+    DROP_QUEUE_MEMORY,        // too much waits on the worker; not the original's
+    DROP_WRITE_ERROR,         // its connection broke in a write
+    DROP_DUP_CLIENT,          // reserved: several connections with one key
     DROP_REASONS
 };
 
@@ -38,6 +38,7 @@ enum client_end {
     CLIENT_END_NOT_MESH,      // a mesh frame from a client that is not a mesh peer
     CLIENT_END_WRITE_TIMEOUT, // took nothing for the write timeout
     CLIENT_END_WRITE_ERROR,
+    CLIENT_END_MEMORY, // more than its part waited for it while too much waited on its worker
     CLIENT_END_SHUTDOWN,
     CLIENT_ENDS
 };
@@ -87,6 +88,7 @@ struct relay_counters {
     struct counter inbox_packets; // packets that came from other workers
     struct counter inbox_wakeups; // times this worker woke another
 
+    struct counter waiting_bytes;        // gauge: see outgoing_waiting_bytes
     struct counter connections;          // gauge: logged in
     struct counter home_connections;     // gauge
     struct counter notideal_connections; // gauge

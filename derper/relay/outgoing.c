@@ -30,13 +30,51 @@ static void drop_oldest(struct client *client, enum packet_kind kind, enum drop_
     outgoing_count_drop(worker, reason, kind, payload - KEY_BYTES);
 }
 
+size_t outgoing_part_bytes(const struct worker *worker)
+{
+    const struct relay_counters *counters = &worker->counters;
+
+    return worker->relay->config.waiting_bytes /
+           (size_t)(counter_read(&counters->connections) + counter_read(&counters->logins_pending));
+}
+
+// Control frames and what the socket has not taken: neither can be dropped any more.
+static size_t fixed_bytes(const struct client *client)
+{
+    return client->control.bytes + stream_held_bytes(client->stream);
+}
+
+size_t outgoing_held_bytes(const struct client *client)
+{
+    return fixed_bytes(client) + client->packets[PACKET_DISCO].bytes +
+           client->packets[PACKET_OTHER].bytes;
+}
+
+static bool below_limit(const struct worker *worker, size_t growth)
+{
+    return outgoing_waiting_bytes(worker) + growth <= 2 * worker->relay->config.waiting_bytes;
+}
+
+static size_t growth_of(const struct client *client, const struct queue *queue, size_t len)
+{
+    return queue_growth(queue, uv_now(&client->worker->loop), len);
+}
+
+static bool control_fits(const struct client *client, size_t len)
+{
+    const size_t growth = growth_of(client, &client->control, len);
+
+    return client->control.bytes + growth <= CONTROL_MAX_BYTES &&
+           below_limit(client->worker, growth);
+}
+
 bool outgoing_control(struct client *client, const uint8_t *a, size_t a_len, const uint8_t *b,
                       size_t b_len)
 {
     // Many peers may leave in one turn: what the socket takes is written before anything is lost.
-    if (client->control.bytes + a_len + b_len > CONTROL_MAX_BYTES)
+    if (!control_fits(client, a_len + b_len))
         outgoing_write(client);
-    if (client->control.bytes + a_len + b_len > CONTROL_MAX_BYTES) {
+    if (!control_fits(client, a_len + b_len)) {
         count(&client->worker->counters.control_dropped);
         return false;
     }
@@ -145,16 +183,17 @@ struct selection {
     size_t of_queue[1 + PACKET_KINDS];
 };
 
-static bool too_much_waits(const struct worker *worker)
+static size_t least(size_t a, size_t b)
 {
-    return worker->chunks.queued_bytes + worker->io.unsent_bytes >=
-           worker->relay->config.waiting_bytes;
+    return a < b ? a : b;
 }
 
+// When too much waits, half of a client's part is left for what can still be dropped.
 static size_t write_max_bytes(const struct client *client)
 {
-    return client->lagging || too_much_waits(client->worker) ? WRITE_LAGGING_BYTES
-                                                             : IO_WRITE_PLAIN_BYTES;
+    if (outgoing_too_much(client->worker))
+        return least(WRITE_LAGGING_BYTES, outgoing_part_bytes(client->worker) / 2);
+    return client->lagging ? WRITE_LAGGING_BYTES : IO_WRITE_PLAIN_BYTES;
 }
 
 static void select_pieces(const struct client *client, struct selection *selection)
@@ -230,19 +269,46 @@ static size_t queue_max_bytes(const struct client *client)
 {
     const struct worker *worker = client->worker;
     const struct relay_config *config = &worker->relay->config;
-    size_t part;
+    size_t part, fixed;
 
-    if (!too_much_waits(worker))
+    if (!outgoing_too_much(worker))
         return config->queue_bytes;
-    part =
-        config->waiting_bytes / PACKET_KINDS / (size_t)counter_read(&worker->counters.connections);
-    return part < config->queue_bytes ? part : config->queue_bytes;
+    part = outgoing_part_bytes(worker);
+    fixed = fixed_bytes(client);
+    return fixed < part ? least((part - fixed) / PACKET_KINDS, config->queue_bytes) : 0;
 }
 
 static bool fits(const struct client *client, const struct queue *queue, size_t len)
 {
+    const size_t growth = growth_of(client, queue, len);
+
     return queue->frames < client->worker->relay->config.queue_packets &&
-           queue->bytes + len <= queue_max_bytes(client);
+           queue->bytes + growth <= queue_max_bytes(client) && below_limit(client->worker, growth);
+}
+
+// A packet that is larger than a queue may be gets through all the same: when too much waits, to a
+// client for which nothing waits.
+static bool may_exceed(const struct client *client, const struct queue *queue, size_t len)
+{
+    const struct worker *worker = client->worker;
+
+    return below_limit(worker, growth_of(client, queue, len)) &&
+           (!outgoing_too_much(worker) ||
+            (outgoing_empty(client) && !stream_blocked(client->stream)));
+}
+
+// Drops the oldest until there is room for a packet. False when there is none.
+static bool make_room(struct client *client, enum packet_kind kind, size_t len)
+{
+    const struct queue *queue = &client->packets[kind];
+
+    while (!fits(client, queue, len)) {
+        if (queue_empty(queue))
+            return may_exceed(client, queue, len);
+        drop_oldest(client, kind,
+                    outgoing_too_much(client->worker) ? DROP_QUEUE_MEMORY : DROP_QUEUE_HEAD);
+    }
+    return true;
 }
 
 void outgoing_packet(struct client *client, enum packet_kind kind, const uint8_t *frame, size_t len)
@@ -252,12 +318,27 @@ void outgoing_packet(struct client *client, enum packet_kind kind, const uint8_t
 
     // A burst within one turn is written before it fills a queue that only a slow reader should
     // fill. What then waits in a blocked stream is watched from the end of the turn on.
-    if (!fits(client, queue, len) || queue->bytes + len > IO_WRITE_PLAIN_BYTES)
+    if (!fits(client, queue, len) || queue->bytes + len > IO_WRITE_PLAIN_BYTES) {
         outgoing_write(client);
-    while (!queue_empty(queue) && !fits(client, queue, len))
-        drop_oldest(client, kind, too_much_waits(worker) ? DROP_QUEUE_MEMORY : DROP_QUEUE_HEAD);
+        if (!make_room(client, kind, len)) {
+            client->dropped++;
+            outgoing_count_drop(worker, DROP_QUEUE_MEMORY, kind,
+                                len - FRAME_HEADER_BYTES - KEY_BYTES);
+            return;
+        }
+    }
     queue_append(queue, &worker->chunks, uv_now(&worker->loop), frame, len, NULL, 0);
     outgoing_mark(client);
+}
+
+void outgoing_trim(struct client *client)
+{
+    for (int kind = 0; kind < PACKET_KINDS; kind++) {
+        const struct queue *queue = &client->packets[kind];
+
+        while (!queue_empty(queue) && queue->bytes > queue_max_bytes(client))
+            drop_oldest(client, (enum packet_kind)kind, DROP_QUEUE_MEMORY);
+    }
 }
 
 void outgoing_discard(struct client *client, enum drop_reason reason)

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // What waits for a client, and writing it: control frames before packets, discovery before the
-// rest. Putting something in never closes the client; a write that fails dooms it, and its closing
+// rest. One client makes wait at most its queues (config.queue_bytes each), CONTROL_MAX_BYTES and
+// one write (IO_WRITE_BYTES); when config.waiting_bytes wait on the worker, its part of them, or
+// one packet, and control frames; all clients together never more than twice config.waiting_bytes.
+// Putting something in never closes the client; a write that fails dooms it, and its closing
 // is client.c's.
 #ifndef DERPER_RELAY_OUTGOING_H
 #define DERPER_RELAY_OUTGOING_H
@@ -26,8 +29,9 @@ void outgoing_mark(struct client *client);
 bool outgoing_control(struct client *client, const uint8_t *a, size_t a_len, const uint8_t *b,
                       size_t b_len);
 
-// A whole RecvPacket frame; the oldest of that kind go when the queue is full, or has more than its
-// part of what may wait on the worker.
+// A whole RecvPacket frame; the oldest of that kind go when the queue is full. When too much waits
+// on the worker, they go when the client would hold more than its part, and the new one as well if
+// that is not enough, unless nothing waits for the client.
 void outgoing_packet(struct client *client, enum packet_kind kind, const uint8_t *frame,
                      size_t len);
 
@@ -48,6 +52,30 @@ void outgoing_restarting(struct client *client);
 bool outgoing_write(struct client *client);
 
 bool outgoing_empty(const struct client *client);
+
+// Memory that waits on the worker, in queues and for sockets. Never more than twice
+// config.waiting_bytes and what sealing adds, 3 % at most; answers of HTTP stand beside that, one a
+// connection.
+static inline size_t outgoing_waiting_bytes(const struct worker *worker)
+{
+    return worker->chunks.queued_bytes + worker->io.unsent_bytes;
+}
+
+// From config.waiting_bytes on.
+static inline bool outgoing_too_much(const struct worker *worker)
+{
+    return outgoing_waiting_bytes(worker) >= worker->relay->config.waiting_bytes;
+}
+
+// A client's part of config.waiting_bytes. There must be a client.
+size_t outgoing_part_bytes(const struct worker *worker);
+
+// Memory that waits for this client.
+size_t outgoing_held_bytes(const struct client *client);
+
+// Drops the oldest packets as far as the client holds more than its part. What its socket has not
+// taken stays, as do control frames.
+void outgoing_trim(struct client *client);
 
 // Everything that waits is lost, for this reason.
 void outgoing_discard(struct client *client, enum drop_reason reason);

@@ -63,18 +63,28 @@ void chunk_pool_deinit(struct chunk_pool *pool)
     *pool = (struct chunk_pool){0};
 }
 
-// A client that gets one frame now and then costs a small chunk; one with a backlog gets whole
-// records.
-static size_t next_capacity(const struct queue *queue, size_t frame_len)
+static bool is_old(const struct chunk *chunk, uint64_t now_ms)
 {
-    if (frame_len > CHUNK_LARGE_BYTES)
-        return frame_len;
-    return queue->frames == 0 && frame_len <= CHUNK_SMALL_BYTES ? CHUNK_SMALL_BYTES
-                                                                : CHUNK_LARGE_BYTES;
+    return now_ms - chunk->since_ms > CHUNK_SPAN_MS;
+}
+
+// A client that gets one frame now and then costs small chunks; one with a backlog gets whole
+// records.
+size_t queue_growth(const struct queue *queue, uint64_t now_ms, size_t len)
+{
+    const struct chunk *last = queue->last;
+    const bool seldom = !last || is_old(last, now_ms);
+
+    if (!seldom && last->capacity - last->end >= len)
+        return 0;
+    if (len > CHUNK_LARGE_BYTES)
+        return len;
+    return seldom && len <= CHUNK_SMALL_BYTES ? CHUNK_SMALL_BYTES : CHUNK_LARGE_BYTES;
 }
 
 static void put_last(struct queue *queue, struct chunk *chunk)
 {
+    queue->bytes += chunk->capacity;
     if (queue->last) {
         chunk->next = queue->last->next;
         queue->last->next = chunk;
@@ -87,11 +97,11 @@ static void put_last(struct queue *queue, struct chunk *chunk)
 void queue_append(struct queue *queue, struct chunk_pool *pool, uint64_t now_ms, const uint8_t *a,
                   size_t a_len, const uint8_t *b, size_t b_len)
 {
-    const size_t len = a_len + b_len;
+    const size_t len = a_len + b_len, growth = queue_growth(queue, now_ms, len);
     struct chunk *chunk = queue->last;
 
-    if (!chunk || chunk->capacity - chunk->end < len || now_ms - chunk->since_ms > CHUNK_SPAN_MS) {
-        chunk = chunk_get(pool, next_capacity(queue, len));
+    if (growth > 0) {
+        chunk = chunk_get(pool, growth);
         chunk->since_ms = now_ms;
         put_last(queue, chunk);
     }
@@ -103,7 +113,6 @@ void queue_append(struct queue *queue, struct chunk_pool *pool, uint64_t now_ms,
     chunk->until_ms = now_ms;
     chunk->frames++;
     queue->frames++;
-    queue->bytes += (uint32_t)len;
 }
 
 static void drop_first(struct queue *queue, struct chunk_pool *pool)
@@ -114,6 +123,7 @@ static void drop_first(struct queue *queue, struct chunk_pool *pool)
         queue->last = NULL;
     else
         queue->last->next = chunk->next;
+    queue->bytes -= chunk->capacity;
     chunk_put(pool, chunk);
 }
 
@@ -131,7 +141,6 @@ size_t queue_drop_oldest(struct queue *queue, struct chunk_pool *pool)
     if (chunk->frames > 0)
         chunk->since_ms += (chunk->until_ms - chunk->since_ms) / chunk->frames;
     queue->frames--;
-    queue->bytes -= FRAME_HEADER_BYTES + header.payload_bytes;
     if (chunk->frames == 0)
         drop_first(queue, pool);
     return header.payload_bytes;
@@ -158,7 +167,6 @@ void queue_release(struct queue *queue, struct chunk_pool *pool, size_t count,
         const struct chunk *chunk = queue_first(queue);
 
         queue->frames -= chunk->frames;
-        queue->bytes -= chunk->end - chunk->start;
         released(chunk, data);
         drop_first(queue, pool);
     }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // Frames that wait for one client: whole frames, back to back in chunks, so that a chunk is sealed
-// as it stands. Bounded in packets and bytes; the oldest is dropped first. One thread.
+// as it stands. Bounded in packets and in bytes of the chunks, filled or not; the oldest is dropped
+// first. One thread.
 //
 //   chunk:  [ sent or dropped | frame | frame | frame |     free     ]
 //             0 ............... start ............... end .......... capacity
@@ -32,7 +33,7 @@ struct chunk {
 struct chunk_pool {
     struct chunk *small, *large;
     size_t bytes;
-    size_t queued_bytes; // of the chunks that are in queues
+    size_t queued_bytes; // of the chunks that are in queues, filled or not
 };
 
 void chunk_pool_deinit(struct chunk_pool *pool);
@@ -40,7 +41,7 @@ void chunk_pool_deinit(struct chunk_pool *pool);
 struct queue {
     struct chunk *last; // NULL: empty
     uint32_t frames;
-    uint32_t bytes;
+    uint32_t bytes; // of its chunks, filled or not
 };
 
 static inline bool queue_empty(const struct queue *queue)
@@ -65,6 +66,10 @@ static inline uint64_t queue_waited_ms(const struct queue *queue, uint64_t now_m
 {
     return queue->last ? now_ms - queue_first(queue)->since_ms : 0;
 }
+
+// By how much `bytes` grows when a frame of `len` bytes is appended now; 0 when the last chunk
+// takes it.
+size_t queue_growth(const struct queue *queue, uint64_t now_ms, size_t len);
 
 // Appends one whole frame, given in two parts, either of which may be empty.
 void queue_append(struct queue *queue, struct chunk_pool *pool, uint64_t now_ms, const uint8_t *a,

@@ -23,8 +23,10 @@
 #define RELAY_QUEUE_PACKETS_DEFAULT 1024
 #define RELAY_QUEUE_BYTES_DEFAULT (1024 * 1024)
 
-// What waits on one worker in all, in queues and for sockets. Beyond that, no client's queues hold
-// more than its part, so that thousands of slow readers cannot take a full queue each.
+// Memory that waits on one worker in all, in queues and for sockets. From then on each client has
+// an equal part of it, so that thousands of slow readers cannot take a full queue each. At one and
+// a half times as much those with more than their parts lose packets, and then their connections;
+// at twice as much nothing more is taken.
 #define RELAY_WAITING_BYTES_DEFAULT (64 * 1024 * 1024)
 
 struct worker;

@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "relay/client.h"
 #include "relay/forward.h"
+#include "relay/outgoing.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -85,6 +86,38 @@ static void flush_dirty(struct worker *worker)
     }
 }
 
+// Whoever holds more than a part gives way until too much no longer waits: all parts together are
+// not too much. The newest come first, as floods come at once and leave soon.
+static void relieve(struct worker *worker, bool by_closing)
+{
+    const size_t part = outgoing_part_bytes(worker);
+    struct list *node = worker->clients.prev;
+
+    while (node != &worker->clients && outgoing_too_much(worker)) {
+        struct client *client = list_entry(node, struct client, node);
+
+        node = node->prev;
+        if (outgoing_held_bytes(client) <= part)
+            continue;
+        if (by_closing)
+            client_close(client, CLIENT_END_MEMORY);
+        else
+            outgoing_trim(client);
+    }
+}
+
+static void bound_waiting(struct worker *worker)
+{
+    const size_t most = worker->relay->config.waiting_bytes;
+
+    if (outgoing_waiting_bytes(worker) > most + most / 2 && !list_empty(&worker->clients)) {
+        relieve(worker, false);
+        relieve(worker, true);
+        flush_dirty(worker); // peers were told of those who left
+    }
+    counter_set(&worker->counters.waiting_bytes, (int64_t)outgoing_waiting_bytes(worker));
+}
+
 static void end_loop(struct worker *worker)
 {
     set_state(worker, WORKER_ENDED);
@@ -100,6 +133,7 @@ static void on_turn_end(uv_prepare_t *prepare)
     struct worker *worker = prepare->data;
 
     flush_dirty(worker);
+    bound_waiting(worker);
     hand_over(worker);
     if (worker->state == WORKER_DRAINING && list_empty(&worker->clients)) {
         end_loop(worker);

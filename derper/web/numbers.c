@@ -91,6 +91,7 @@ static const struct entry own_entries[] = {
     {"derper_queue_duration_ms_sum", METRIC_COUNTER, RELAY(queue_ms_sum)},
     {"derper_queue_duration_samples", METRIC_COUNTER, RELAY(queue_samples)},
     {"derper_peer_gone_limited", METRIC_COUNTER, RELAY(peer_gone_limited)},
+    {"derper_waiting_bytes", METRIC_GAUGE, RELAY(waiting_bytes)},
     {"derper_control_frames_dropped", METRIC_COUNTER, RELAY(control_dropped)},
     {"derper_routes_full", METRIC_COUNTER, RELAY(routes_full)},
 };

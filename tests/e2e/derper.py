@@ -297,6 +297,10 @@ class Derper:
         with open(f"/proc/{self.pid}/status", encoding="ascii") as file:
             return int(re.search(r"VmRSS:\s+(\d+) kB", file.read())[1])
 
+    def peak_rss_kib(self):
+        with open(f"/proc/{self.pid}/status", encoding="ascii") as file:
+            return int(re.search(r"VmHWM:\s+(\d+) kB", file.read())[1])
+
     def settled_rss_kib(self):
         """The least of some moments: what is in hand between two workers comes and goes."""
         samples = []

@@ -2,6 +2,7 @@
 """The relay itself: login, relaying, queues, notices, duplicates, time limits, the end."""
 import os
 import re
+import resource
 import select
 import signal
 import struct
@@ -12,7 +13,7 @@ import time
 import pytest
 from nacl.public import PrivateKey
 
-from derper import OURS, workers
+from derper import OURS, SANITIZED, workers
 from peer import (CLIENT_INFO, CLOSE_PEER, FORWARD_PACKET, GONE_DISCONNECTED, GONE_NOT_HERE, GO_INFO, KEEP_ALIVE,
                   NOTE_PREFERRED, PEER_GONE, PING, PONG, RECV_PACKET, RESTARTING, RUST_INFO, SEND_PACKET,
                   WATCH_CONNS, Closed, Quiet, disco, frame, send_packet)
@@ -642,6 +643,7 @@ def stuck_pair(relay):
 
 
 QUEUE_DEPTH = 32
+MANY_STUCK_MOST_KIB = 160 << 10  # twice 64 MiB, and a quarter for what malloc cannot give back
 FLOOD_PACKETS = 2500
 FLOOD_BYTES = 8000
 
@@ -716,6 +718,29 @@ def test_memory_of_a_stuck_reader_is_bounded(start):
     # Between workers, what a flow has too much of in one turn is dropped before it reaches the queue.
     assert sum(samples.total("derp_packets_dropped", reason=r) for r in ("queue_head", "queue_tail")) > 1000
     assert samples.total("derp_packets_dropped", reason="queue_head") > 0
+
+
+@ours
+def test_memory_of_many_stuck_readers_is_bounded(start):
+    """Each may have several packets of the largest size, all of them together not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    relay = start("plain", "--workers=1", "--tcp-write-timeout=60s")
+    readers = [relay.join(receive_buffer=4096) for _ in range(2000)]
+    sender, reading = relay.join(), relay.join()
+    before = relay.settled_rss_kib()
+    for reader in readers:
+        sender.write(send_packet(reader.public, bytes(65536)) * 3 + send_packet(reader.public, disco(bytes(65000))))
+    sender.fence()
+    sender.send(reading.public, b"all the same")
+    reading.expect_packet(sender.public, b"all the same")
+    samples = relay.varz()
+    assert 32 << 20 < samples["derper_waiting_bytes"] <= 96 << 20
+    assert samples.total("derp_packets_dropped", reason="queue_memory") > 0
+    if not SANITIZED:
+        assert relay.peak_rss_kib() - before < MANY_STUCK_MOST_KIB
+    relay.close_links()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 # Time limits

@@ -63,15 +63,17 @@ static void append(struct queue *queue, struct chunk_pool *pool, struct model *m
                    uint32_t payload, uint32_t number, size_t split)
 {
     const size_t len = put_frame(frame_bytes, payload, number);
+    const size_t bytes = queue->bytes + queue_growth(queue, number, len);
 
     split = split < len ? split : len;
     queue_append(queue, pool, number, frame_bytes, split, frame_bytes + split, len - split);
+    assert_int_equal(queue->bytes, bytes);
     model_append(model, payload, number);
 }
 
 static void check_counts(const struct queue *queue, const struct model *model)
 {
-    size_t frames = 0, bytes = 0;
+    size_t frames = 0, bytes = 0, capacity = 0;
 
     for (const struct chunk *chunk = queue_first(queue); chunk; chunk = queue_next(queue, chunk)) {
         assert_true(chunk->start < chunk->end && chunk->end <= chunk->capacity);
@@ -79,11 +81,12 @@ static void check_counts(const struct queue *queue, const struct model *model)
         assert_non_null(chunk->next);
         frames += chunk->frames;
         bytes += chunk->end - chunk->start;
+        capacity += chunk->capacity;
     }
     assert_int_equal(queue_empty(queue), model->count == 0);
     assert_true(!queue->last == queue_empty(queue));
     assert_int_equal(queue->frames, model->count);
-    assert_int_equal(queue->bytes, model->bytes);
+    assert_int_equal(queue->bytes, capacity);
     assert_int_equal(frames, model->count);
     assert_int_equal(bytes, model->bytes);
 }
@@ -318,6 +321,29 @@ static void test_time_borders(void **state)
     chunk_pool_deinit(&pool);
 }
 
+// Small frames that come seldom take little, and a burst behind them whole records.
+static void test_seldom(void **state)
+{
+    struct queue queue = {0};
+    struct chunk_pool pool = {0};
+    struct model model = {.count = 0};
+    uint32_t number = 1;
+
+    (void)state;
+    for (int i = 0; i < 100; i++, number += CHUNK_SPAN_MS + 1)
+        append(&queue, &pool, &model, 40, number, 5);
+    assert_int_equal(queue.bytes, 100 * CHUNK_SMALL_BYTES);
+    for (int i = 0; i < 10; i++)
+        append(&queue, &pool, &model, 1000, number, 5);
+    assert_int_equal(queue.bytes, 101 * CHUNK_SMALL_BYTES + CHUNK_LARGE_BYTES);
+    assert_int_equal(pool.queued_bytes, queue.bytes);
+    check_counts(&queue, &model);
+    queue_clear(&queue, &pool);
+    assert_int_equal(queue.bytes, 0);
+    assert_int_equal(pool.queued_bytes, 0);
+    chunk_pool_deinit(&pool);
+}
+
 // The oldest frame that is left is as old as it is, not as those that were dropped.
 static void test_waited_after_drops(void **state)
 {
@@ -406,10 +432,11 @@ static void test_pool_is_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random_steps),    cmocka_unit_test(test_chunk_borders),
-        cmocka_unit_test(test_exact_fit),       cmocka_unit_test(test_pieces_count_on),
-        cmocka_unit_test(test_pool_gives_back), cmocka_unit_test(test_pool_is_bounded),
-        cmocka_unit_test(test_time_borders),    cmocka_unit_test(test_waited_after_drops),
+        cmocka_unit_test(test_random_steps),       cmocka_unit_test(test_chunk_borders),
+        cmocka_unit_test(test_exact_fit),          cmocka_unit_test(test_pieces_count_on),
+        cmocka_unit_test(test_pool_gives_back),    cmocka_unit_test(test_pool_is_bounded),
+        cmocka_unit_test(test_time_borders),       cmocka_unit_test(test_seldom),
+        cmocka_unit_test(test_waited_after_drops),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

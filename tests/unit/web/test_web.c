@@ -518,6 +518,7 @@ static void test_varz_names(void **state)
         "version",
         "derper_tls_active_version",
         "derper_worker_connections",
+        "derper_waiting_bytes",
     };
     static const char *const counters[] = {
         "derp_accepts",
@@ -603,6 +604,7 @@ static void test_varz_values(void **state)
     assert_series("derper_client_ends{reason=\"write_timeout\"}", 15);
     assert_series("derper_tls_handshake_failures{reason=\"sni\"}", 15);
     assert_series("derper_tls_record_faults", 15);
+    assert_series("derper_waiting_bytes", 15);
     assert_series("version{version=\"1.2.3-\\\"test\\\"\",binary=\"derper\"}", 1);
     assert_series("stun_two", 77);
     assert_true(prometheus_value(&prometheus, "derp_current_file_descriptors") > 5);

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The bound of what waits on a worker, with thousands of clients that do not read. The worker's
+// loop runs on the test's thread, a turn at a time, and its clients are one end of socket pairs.
+#include "relay/outgoing.h"
+
+#include "base/memory.h"
+#include "relay/client.h"
+#include "relay/worker.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define WAITING ((size_t)8 * 1024 * 1024)
+#define MANY 2000
+#define SMALL_BUFFER 4096
+#define LARGEST (FRAME_HEADER_BYTES + FRAME_SEND_MAX_BYTES)
+
+static struct relay relay;
+static struct worker *worker;
+static int far_ends[MANY + 16]; // the peers' sockets
+static size_t clients;
+static int64_t given; // packets
+
+static void start(void)
+{
+    memset(&relay, 0, sizeof relay);
+    relay.config = (struct relay_config){.workers = 1,
+                                         .queue_packets = RELAY_QUEUE_PACKETS_DEFAULT,
+                                         .queue_bytes = RELAY_QUEUE_BYTES_DEFAULT,
+                                         .waiting_bytes = WAITING};
+    directory_init(&relay.directory);
+    worker = memory_zeroed_aligned(sizeof *worker, _Alignof(struct worker));
+    relay.workers = &worker;
+    assert_int_equal(worker_init(worker, &relay, 0), 0);
+    clients = given = 0;
+}
+
+static void turn(void)
+{
+    uv_run(&worker->loop, UV_RUN_NOWAIT);
+}
+
+static void stop(void)
+{
+    for (size_t i = 0; i < clients; i++)
+        close(far_ends[i]);
+    worker_stop(worker);
+    uv_run(&worker->loop, UV_RUN_DEFAULT);
+    assert_int_equal(outgoing_waiting_bytes(worker), 0);
+    worker_deinit(worker);
+    free(worker);
+    directory_deinit(&relay.directory);
+}
+
+static struct client *join(void)
+{
+    const int bytes = SMALL_BUFFER;
+    struct stream *stream;
+    int fds[2];
+
+    assert_true(clients < sizeof far_ends / sizeof far_ends[0]);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    assert_int_equal(setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes), 0);
+    far_ends[clients++] = fds[1];
+    stream = stream_accept(&worker->io, fds[0], false, NULL, NULL);
+    assert_non_null(stream);
+    client_start(worker, stream, NULL, 0, false);
+    return list_entry(worker->clients.prev, struct client, node);
+}
+
+static int64_t dropped(enum drop_reason reason)
+{
+    return counter_read(&worker->counters.packets_dropped[reason][PACKET_DISCO]) +
+           counter_read(&worker->counters.packets_dropped[reason][PACKET_OTHER]);
+}
+
+static int64_t closed_for_memory(void)
+{
+    return counter_read(&worker->counters.client_ends[CLIENT_END_MEMORY]);
+}
+
+// Never more than twice what may wait, and what sealing adds.
+static void assert_bounded(void)
+{
+    assert_true(outgoing_waiting_bytes(worker) <= 2 * WAITING + 2 * WAITING / 100 * 3);
+}
+
+static void give(struct client *client, enum packet_kind kind, size_t payload)
+{
+    static uint8_t frame[LARGEST];
+
+    frame_put_header(frame, FRAME_RECV_PACKET, (uint32_t)payload);
+    outgoing_packet(client, kind, frame, FRAME_HEADER_BYTES + payload);
+    given++;
+    assert_bounded();
+}
+
+typedef void (*client_fn)(struct client *client);
+
+static void with_each_client(client_fn run)
+{
+    for (struct list *node = worker->clients.next; node != &worker->clients; node = node->next)
+        run(list_entry(node, struct client, node));
+}
+
+static const struct client *reader;
+
+static void give_large_ones(struct client *client)
+{
+    if (client == reader)
+        return;
+    give(client, PACKET_OTHER, FRAME_SEND_MAX_BYTES);
+    give(client, PACKET_OTHER, FRAME_SEND_MAX_BYTES);
+    give(client, PACKET_DISCO, FRAME_SEND_MAX_BYTES);
+    give(client, PACKET_DISCO, FRAME_SEND_MAX_BYTES);
+}
+
+static void check_after_turn(void)
+{
+    size_t held = 0;
+
+    assert_true(outgoing_waiting_bytes(worker) <= WAITING + WAITING / 2);
+    assert_int_equal(counter_read(&worker->counters.waiting_bytes), outgoing_waiting_bytes(worker));
+    for (struct list *node = worker->clients.next; node != &worker->clients; node = node->next)
+        held += outgoing_held_bytes(list_entry(node, struct client, node));
+    assert_int_equal(held, outgoing_waiting_bytes(worker));
+}
+
+static int64_t packets_of(const struct client *client)
+{
+    return client->packets[PACKET_DISCO].frames + client->packets[PACKET_OTHER].frames;
+}
+
+// Each holds on to what one client may, all in one turn, again and again.
+static void test_many_that_do_not_read(void **state)
+{
+    int64_t lost = 0, waits = 0;
+
+    (void)state;
+    start();
+    for (size_t i = 0; i < MANY; i++)
+        join();
+    turn();
+    for (int round = 0; round < 5; round++) {
+        with_each_client(give_large_ones);
+        turn();
+        check_after_turn();
+    }
+    assert_true(closed_for_memory() > 0);
+    assert_true(closed_for_memory() < MANY);
+    turn();
+    for (int reason = 0; reason < DROP_REASONS; reason++)
+        lost += dropped(reason);
+    for (struct list *node = worker->clients.next; node != &worker->clients; node = node->next)
+        waits += packets_of(list_entry(node, struct client, node));
+    assert_int_equal(counter_read(&worker->counters.packets_sent) + lost + waits, given);
+    stop();
+}
+
+// While others hold all that they can, who reads gets every packet.
+static void test_who_reads_loses_nothing(void **state)
+{
+    struct client *client;
+    size_t got = 0, sent = 0;
+    uint8_t bytes[8192];
+    ssize_t n;
+
+    (void)state;
+    start();
+    reader = client = join();
+    for (size_t i = 1; i < MANY; i++)
+        join();
+    turn();
+    assert_true(recv(far_ends[0], bytes, sizeof bytes, 0) > 0); // the relay's key
+    for (int round = 0; round < 300; round++) {
+        if (round % 100 == 0)
+            with_each_client(give_large_ones);
+        else
+            for (int i = 0; i < 2; i++, sent += 1237)
+                give(client, PACKET_OTHER, 1237 - FRAME_HEADER_BYTES);
+        turn();
+        while ((n = recv(far_ends[0], bytes, sizeof bytes, 0)) > 0)
+            got += (size_t)n;
+    }
+    assert_int_equal(got, sent);
+    assert_true(outgoing_waiting_bytes(worker) >= WAITING / 2);
+    assert_true(closed_for_memory() > 0);
+    reader = NULL;
+    stop();
+}
+
+// What a client may hold while too much waits.
+static void test_parts(void **state)
+{
+    struct client *hogs[8], *late;
+    size_t part, held;
+
+    (void)state;
+    start();
+    for (size_t i = 0; i < 8; i++)
+        hogs[i] = join();
+    late = join();
+    for (size_t i = 0; i < 1000; i++)
+        join();
+    turn();
+    for (size_t i = 0; !outgoing_too_much(worker); i++)
+        give(hogs[i % 8], i / 8 % 2 ? PACKET_DISCO : PACKET_OTHER, 1200);
+    part = outgoing_part_bytes(worker);
+    assert_int_equal(part, WAITING / 1009);
+    // One packet of any size to a client for which nothing waits, and no other.
+    give(late, PACKET_OTHER, FRAME_SEND_MAX_BYTES);
+    assert_int_equal(dropped(DROP_QUEUE_MEMORY), 0);
+    give(late, PACKET_OTHER, FRAME_SEND_MAX_BYTES);
+    give(late, PACKET_DISCO, 100);
+    assert_int_equal(dropped(DROP_QUEUE_MEMORY), 2);
+    assert_true(outgoing_held_bytes(late) <= LARGEST + CHUNK_SMALL_BYTES);
+    // Who has more loses some of it with the next packet, until too much no longer waits.
+    held = outgoing_held_bytes(hogs[0]);
+    give(hogs[0], PACKET_OTHER, 1200);
+    assert_true(dropped(DROP_QUEUE_MEMORY) > 2);
+    assert_true(outgoing_held_bytes(hogs[0]) < held);
+    assert_true(outgoing_waiting_bytes(worker) < WAITING + CHUNK_LARGE_BYTES);
+    turn();
+    assert_int_equal(closed_for_memory(), 0);
+    stop();
+}
+
+static void tell_of_gone(struct client *client)
+{
+    static const struct key peer;
+
+    for (int i = 0; i < 3000; i++)
+        outgoing_peer_gone(client, &peer);
+    assert_bounded();
+}
+
+static void test_control_frames(void **state)
+{
+    (void)state;
+    start();
+    for (size_t i = 0; i < 500; i++)
+        join();
+    turn();
+    with_each_client(tell_of_gone);
+    assert_true(counter_read(&worker->counters.control_dropped) > 0);
+    turn();
+    check_after_turn();
+    assert_true(closed_for_memory() > 0);
+    stop();
+}
+
+static int group_setup(void **state)
+{
+    struct rlimit files;
+
+    (void)state;
+    signal(SIGPIPE, SIG_IGN); // as the program does
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    return sodium_init() < 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_many_that_do_not_read),
+        cmocka_unit_test(test_who_reads_loses_nothing),
+        cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_control_frames),
+    };
+    return cmocka_run_group_tests(tests, group_setup, NULL);
+}
