@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "access/access.h"
+
+#include "access/allowfile.h"
+#include "access/grace.h"
+#include "base/clock.h"
+#include "base/memory.h"
+
+#include <assert.h>
+#include <openssl/err.h>
+#include <openssl/x509_vfy.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CHECKS 2
+
+// A check with its sources, which have the bits from `first_bit` on.
+struct check {
+    struct source sources[ACCESS_SOURCES_MAX];
+    size_t count;
+    size_t first_bit;
+    bool fail_open;
+};
+
+struct ask_query {
+    struct query query;
+    struct access_ask *ask;
+    bool answered;
+};
+
+struct access {
+    uv_loop_t *loop;
+    struct fetcher fetcher;
+    uv_timer_t timer; // for the first of `asks`
+    bool has_list;
+    struct allowfile list;
+    struct check checks[CHECKS]; // agents, then URLs
+    struct grace grace;
+    struct list asks;
+    size_t parts; // to be closed before the memory goes
+    struct access_counters counters;
+    struct log_limit refused_log, unanswered_log;
+};
+
+const char *access_verdict_name(enum access_verdict verdict)
+{
+    static const char *const names[ACCESS_VERDICTS] = {
+        [ACCESS_ALLOWED] = "allowed",
+        [ACCESS_REFUSED] = "refused",
+        [ACCESS_UNANSWERED] = "unanswered",
+    };
+    return names[verdict];
+}
+
+// --- Ends ---
+
+static void update_timer(struct access *access);
+
+static void forget_queries(struct access_ask *ask)
+{
+    struct ask_query *queries = ask->queries;
+
+    if (!queries)
+        return;
+    for (size_t i = 0; i < ask->check->count; i++)
+        query_cancel(&queries[i].query);
+    ask->queries = NULL;
+    free(queries);
+}
+
+static void leave(struct access_ask *ask)
+{
+    forget_queries(ask);
+    list_unlink(&ask->node);
+    counter_add(&ask->access->counters.pending, -1);
+    update_timer(ask->access);
+}
+
+static void log_refusal(struct access_ask *ask, enum access_verdict verdict)
+{
+    struct access *access = ask->access;
+    char key[KEY_SHORT_CHARS + 1];
+    const char *who = "it is not in the file of --allow-keys";
+
+    key_short(&ask->key, key);
+    if (ask->check)
+        who = ask->check == &access->checks[SOURCE_AGENT]
+                  ? "no tailscaled of --verify-clients knows its key"
+                  : "no --verify-client-url allows it";
+    if (verdict == ACCESS_UNANSWERED)
+        log_limited(&access->unanswered_log,
+                    "client %s from %s was refused, as %s had no answer about it", key,
+                    ask->address,
+                    ask->check == &access->checks[SOURCE_AGENT] ? "--verify-clients"
+                                                                : "--verify-client-url");
+    else
+        log_limited(&access->refused_log, "client %s from %s was refused: %s", key, ask->address,
+                    who);
+}
+
+static void finish(struct access_ask *ask, enum access_verdict verdict)
+{
+    struct access *access = ask->access;
+
+    leave(ask);
+    counter_add(&access->counters.verdicts[verdict], 1);
+    if (verdict == ACCESS_REFUSED)
+        grace_forget(&access->grace, &ask->key);
+    else if (verdict == ACCESS_ALLOWED && !ask->assumed && ask->yes)
+        grace_note(&access->grace, &ask->key, ask->yes, clock_ms());
+    if (verdict != ACCESS_ALLOWED)
+        log_refusal(ask, verdict);
+    ask->on_verdict(ask, verdict);
+}
+
+// --- One check ---
+
+static void ask_next_check(struct access_ask *ask);
+
+static uint32_t bit_of(const struct access_ask *ask, size_t index)
+{
+    return UINT32_C(1) << (ask->check->first_bit + index);
+}
+
+// All sources of the check have answered, and none said yes.
+static void conclude(struct access_ask *ask)
+{
+    struct access *access = ask->access;
+    const uint32_t vouched = grace_sources(&access->grace, &ask->key, clock_ms());
+
+    forget_queries(ask);
+    if (ask->faults & vouched) {
+        ask->assumed = true;
+        counter_add(&access->counters.graced, 1);
+        ask_next_check(ask);
+    } else if (ask->silent && ask->check->fail_open) {
+        ask->assumed = true;
+        counter_add(&access->counters.failed_open, 1);
+        ask_next_check(ask);
+    } else {
+        finish(ask, ask->faults ? ACCESS_UNANSWERED : ACCESS_REFUSED);
+    }
+}
+
+static void note_answer(struct access_ask *ask, size_t index, enum access_reason reason)
+{
+    const enum access_class class = access_reason_class(reason);
+
+    ask->queries[index].answered = true;
+    ask->pending--;
+    if (class == ACCESS_CLASS_SILENT || class == ACCESS_CLASS_FAULT)
+        ask->faults |= bit_of(ask, index);
+    if (class == ACCESS_CLASS_SILENT)
+        ask->silent |= bit_of(ask, index);
+}
+
+static void on_answer(struct query *query, enum access_reason reason)
+{
+    struct ask_query *mine = list_entry(query, struct ask_query, query);
+    struct access_ask *ask = mine->ask;
+    const size_t index = (size_t)(mine - ask->queries);
+
+    if (access_reason_class(reason) == ACCESS_CLASS_YES) {
+        ask->yes |= bit_of(ask, index);
+        forget_queries(ask);
+        ask_next_check(ask);
+        return;
+    }
+    note_answer(ask, index, reason);
+    if (ask->pending == 0)
+        conclude(ask);
+}
+
+static void ask_check(struct access_ask *ask, struct check *check)
+{
+    ask->check = check;
+    ask->pending = check->count;
+    ask->faults = ask->silent = 0;
+    ask->queries = memory_zeroed(check->count * sizeof *ask->queries);
+    for (size_t i = 0; i < check->count; i++) {
+        struct ask_query *mine = &ask->queries[i];
+
+        mine->ask = ask;
+        mine->query.key = &ask->key;
+        mine->query.address = ask->address;
+        mine->query.on_answer = on_answer;
+        source_ask(&check->sources[i], &mine->query);
+    }
+}
+
+static void ask_next_check(struct access_ask *ask)
+{
+    struct check *check = ask->check ? ask->check + 1 : ask->access->checks;
+    const struct check *end = ask->access->checks + CHECKS;
+
+    while (check < end && check->count == 0)
+        check++;
+    if (check == end)
+        finish(ask, ACCESS_ALLOWED);
+    else
+        ask_check(ask, check);
+}
+
+// --- Time ---
+
+// The check in hand has its time behind it; the next one has none.
+static void expire(struct access_ask *ask)
+{
+    for (size_t i = 0; i < ask->check->count; i++)
+        if (!ask->queries[i].answered)
+            note_answer(ask, i, query_expire(&ask->queries[i].query));
+    conclude(ask);
+}
+
+static struct access_ask *first_ask(const struct access *access)
+{
+    return list_empty(&access->asks) ? NULL
+                                     : list_entry(access->asks.next, struct access_ask, node);
+}
+
+static void on_time(uv_timer_t *timer)
+{
+    struct access *access = timer->data;
+    const uint64_t now_ms = clock_ms();
+    struct access_ask *ask;
+
+    while ((ask = first_ask(access)) && ask->deadline_ms <= now_ms)
+        expire(ask);
+    update_timer(access);
+}
+
+static void update_timer(struct access *access)
+{
+    const struct access_ask *ask = first_ask(access);
+    const uint64_t now_ms = clock_ms();
+
+    if (!ask) {
+        uv_timer_stop(&access->timer);
+    } else if (!uv_is_active((uv_handle_t *)&access->timer)) {
+        uv_update_time(access->loop);
+        uv_timer_start(&access->timer, on_time,
+                       ask->deadline_ms > now_ms ? ask->deadline_ms - now_ms : 0, 0);
+    }
+}
+
+// --- From outside ---
+
+void access_ask(struct access *access, struct access_ask *ask, const struct key *key,
+                const char *address,
+                void (*on_verdict)(struct access_ask *ask, enum access_verdict verdict))
+{
+    *ask = (struct access_ask){.access = access,
+                               .key = *key,
+                               .deadline_ms = clock_ms() + ACCESS_LIMIT_MS,
+                               .on_verdict = on_verdict};
+    snprintf(ask->address, sizeof ask->address, "%s", address);
+    list_init(&ask->node);
+    list_append(&access->asks, &ask->node);
+    counter_add(&access->counters.pending, 1);
+    update_timer(access);
+    if (access->has_list) {
+        const bool listed = allowlist_has(&access->list.list, key);
+
+        counter_add(&access->counters.allow_keys[listed], 1);
+        if (!listed) {
+            finish(ask, ACCESS_REFUSED);
+            return;
+        }
+    }
+    ask_next_check(ask);
+}
+
+void access_cancel(struct access_ask *ask)
+{
+    if (list_empty(&ask->node))
+        return;
+    leave(ask);
+    counter_add(&ask->access->counters.cancelled, 1);
+}
+
+void access_reload(struct access *access, const char *cause)
+{
+    if (access->has_list)
+        allowfile_reload(&access->list, cause);
+}
+
+static bool check_ca_file(const char *path, char *error, size_t size)
+{
+    X509_STORE *store = X509_STORE_new();
+    const bool ok = store && X509_STORE_load_file(store, path) == 1;
+
+    ERR_clear_error();
+    X509_STORE_free(store);
+    if (!ok)
+        snprintf(error, size,
+                 "--verify-client-ca %s has no certificate that can be read: give a PEM file with "
+                 "the authority's certificate",
+                 path);
+    return ok;
+}
+
+bool access_check_files(const struct access_config *config, char *error, size_t size)
+{
+    struct allowlist list = {0};
+    const bool ok = (!config->ca_file || check_ca_file(config->ca_file, error, size)) &&
+                    (!config->allow_keys || allowlist_load(&list, config->allow_keys, error, size));
+
+    allowlist_free(&list);
+    return ok;
+}
+
+static void init_check(struct access *access, enum source_kind kind, const char *const *addresses,
+                       size_t count, const char *ca_file)
+{
+    struct check *check = &access->checks[kind];
+
+    assert(count <= ACCESS_SOURCES_MAX);
+    check->count = count;
+    check->first_bit = kind * ACCESS_SOURCES_MAX;
+    for (size_t i = 0; i < count; i++)
+        source_init(&check->sources[i], kind, addresses[i], ca_file, &access->fetcher);
+}
+
+struct access *access_new(const struct access_config *config, char *error, size_t size)
+{
+    struct access *access = memory_zeroed(sizeof *access);
+
+    if ((config->ca_file && !check_ca_file(config->ca_file, error, size)) ||
+        (config->allow_keys &&
+         !allowfile_open(&access->list, config->loop, config->allow_keys, error, size))) {
+        free(access);
+        return NULL;
+    }
+    access->has_list = config->allow_keys != NULL;
+    access->loop = config->loop;
+    access->refused_log = access->unanswered_log = (struct log_limit)LOG_LIMIT_INIT;
+    list_init(&access->asks);
+    grace_init(&access->grace, config->grace_ms);
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    fetcher_init(&access->fetcher, config->loop);
+    uv_timer_init(config->loop, &access->timer);
+    access->timer.data = access;
+    init_check(access, SOURCE_AGENT, config->sockets, config->socket_count, NULL);
+    init_check(access, SOURCE_URL, config->urls, config->url_count, config->ca_file);
+    access->checks[SOURCE_URL].fail_open = config->fail_open;
+    return access;
+}
+
+static void part_closed(struct access *access)
+{
+    if (--access->parts > 0)
+        return;
+    grace_deinit(&access->grace);
+    free(access);
+    curl_global_cleanup();
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    part_closed(handle->data);
+}
+
+static void on_fetcher_closed(struct fetcher *fetcher)
+{
+    part_closed(list_entry(fetcher, struct access, fetcher));
+}
+
+static void on_list_closed(struct allowfile *file)
+{
+    part_closed(list_entry(file, struct access, list));
+}
+
+void access_close(struct access *access)
+{
+    assert(list_empty(&access->asks));
+    access->parts = access->has_list ? 3 : 2;
+    uv_close((uv_handle_t *)&access->timer, on_timer_closed);
+    fetcher_close(&access->fetcher, on_fetcher_closed);
+    if (access->has_list)
+        allowfile_close(&access->list, on_list_closed);
+}
+
+const struct access_counters *access_counters(const struct access *access)
+{
+    return &access->counters;
+}
+
+const struct source *access_source(const struct access *access, size_t index)
+{
+    for (size_t i = 0; i < CHECKS; i++) {
+        if (index < access->checks[i].count)
+            return &access->checks[i].sources[index];
+        index -= access->checks[i].count;
+    }
+    return NULL;
+}

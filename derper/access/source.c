@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "access/source.h"
+
+#include "access/agent.h"
+#include "access/url.h"
+#include "base/clock.h"
+#include "base/memory.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SENTENCE_BYTES 768
+
+// A query that is open: one fetch or, with redirects and a second question, several.
+struct attempt {
+    struct fetch fetch;
+    struct query *query;
+    uint64_t since_ms;
+    unsigned redirects;
+};
+
+void source_init(struct source *source, enum source_kind kind, const char *address,
+                 const char *ca_file, struct fetcher *fetcher)
+{
+    static const struct log_limit limit = LOG_LIMIT_INIT;
+
+    *source =
+        (struct source){.kind = kind, .address = address, .ca_file = ca_file, .fetcher = fetcher};
+    list_init(&source->line);
+    for (size_t i = 0; i < ACCESS_REASONS; i++)
+        source->limits[i] = limit;
+    if (kind == SOURCE_URL)
+        url_show(source->name, sizeof source->name, address);
+    else
+        snprintf(source->name, sizeof source->name, "%s", address);
+}
+
+static void explain(struct source *source, enum access_reason reason,
+                    const struct fetch_result *result)
+{
+    char sentence[SENTENCE_BYTES];
+
+    if (source->kind == SOURCE_AGENT)
+        agent_explain(sentence, sizeof sentence, reason, source->name, result);
+    else
+        url_explain(sentence, sizeof sentence, reason, source->name, result);
+    log_limited(&source->limits[reason], "%s: %s",
+                source->kind == SOURCE_AGENT ? "--verify-clients" : "--verify-client-url",
+                sentence);
+}
+
+static void note(struct source *source, enum access_reason reason,
+                 const struct fetch_result *result)
+{
+    const enum access_class class = access_reason_class(reason);
+
+    counter_add(&source->counters.answers[reason], 1);
+    if (class == ACCESS_CLASS_YES || class == ACCESS_CLASS_NO) {
+        if (source->failing)
+            log_info("%s answers again", source->name);
+        source->failing = false;
+        return;
+    }
+    source->failing = source->failing || reason != ACCESS_BUSY;
+    explain(source, reason, result);
+}
+
+static void pump(struct source *source);
+
+static void close_attempt(struct query *query)
+{
+    struct source *source = query->source;
+
+    fetch_end(&query->attempt->fetch);
+    free(query->attempt);
+    query->attempt = NULL;
+    source->open--;
+    counter_add(&source->counters.open, -1);
+}
+
+static void answer(struct query *query, enum access_reason reason)
+{
+    struct source *source = query->source;
+    const struct attempt *attempt = query->attempt;
+
+    counter_add(&source->counters.duration_ms_sum, (int64_t)(clock_ms() - attempt->since_ms));
+    counter_add(&source->counters.durations, 1);
+    note(source, reason, &attempt->fetch.result);
+    close_attempt(query);
+    query->on_answer(query, reason);
+    pump(source);
+}
+
+static void on_status(struct fetch *fetch)
+{
+    const struct attempt *attempt = list_entry(fetch, struct attempt, fetch);
+
+    answer(attempt->query, agent_judge_status(&fetch->result, NULL));
+}
+
+static void on_whois(struct fetch *fetch)
+{
+    const struct attempt *attempt = list_entry(fetch, struct attempt, fetch);
+    struct source *source = attempt->query->source;
+    const enum access_reason reason = agent_judge(&fetch->result);
+
+    if (reason != ACCESS_NOT_MEMBER) {
+        answer(attempt->query, reason);
+        return;
+    }
+    agent_ask_status(&fetch->request, source->address);
+    fetch_start(source->fetcher, fetch, on_status);
+}
+
+static void on_url(struct fetch *fetch)
+{
+    struct attempt *attempt = list_entry(fetch, struct attempt, fetch);
+
+    if (attempt->redirects < URL_REDIRECTS_MAX && url_follow(&fetch->request, &fetch->result)) {
+        attempt->redirects++;
+        fetch_start(attempt->query->source->fetcher, fetch, on_url);
+        return;
+    }
+    answer(attempt->query, url_judge(&fetch->result, attempt->redirects));
+}
+
+static void open_query(struct source *source, struct query *query)
+{
+    struct attempt *attempt = memory_zeroed(sizeof *attempt);
+    struct fetch_request *request = &attempt->fetch.request;
+
+    query->attempt = attempt;
+    attempt->query = query;
+    attempt->since_ms = clock_ms();
+    source->open++;
+    counter_add(&source->counters.open, 1);
+    if (source->kind == SOURCE_AGENT)
+        agent_ask(request, source->address, query->key);
+    else
+        url_ask(request, source->address, source->ca_file, query->key, query->address);
+    fetch_start(source->fetcher, &attempt->fetch, source->kind == SOURCE_AGENT ? on_whois : on_url);
+}
+
+static void leave_line(struct query *query)
+{
+    if (list_empty(&query->node))
+        return;
+    list_unlink(&query->node);
+    counter_add(&query->source->counters.waiting, -1);
+}
+
+static void pump(struct source *source)
+{
+    while (source->open < SOURCE_OPEN_MAX && !list_empty(&source->line)) {
+        struct query *query = list_entry(source->line.next, struct query, node);
+
+        leave_line(query);
+        open_query(source, query);
+    }
+}
+
+void source_ask(struct source *source, struct query *query)
+{
+    query->source = source;
+    query->attempt = NULL;
+    list_init(&query->node);
+    list_append(&source->line, &query->node);
+    counter_add(&source->counters.waiting, 1);
+    pump(source);
+}
+
+void query_cancel(struct query *query)
+{
+    leave_line(query);
+    if (!query->attempt)
+        return;
+    close_attempt(query);
+    pump(query->source);
+}
+
+enum access_reason query_expire(struct query *query)
+{
+    static const struct fetch_result none;
+    const bool had_time =
+        query->attempt && clock_ms() - query->attempt->since_ms >= SOURCE_PATIENCE_MS;
+    const enum access_reason reason = had_time ? ACCESS_TIMED_OUT : ACCESS_BUSY;
+
+    note(query->source, reason, &none);
+    query_cancel(query);
+    return reason;
+}

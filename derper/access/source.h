@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// One agent or admission URL: the queries that are open, and the line of those that wait, so that a
+// slow source is never asked more than SOURCE_OPEN_MAX questions at once, however many clients come
+// back together. One thread, except the counters.
+#ifndef DERPER_ACCESS_SOURCE_H
+#define DERPER_ACCESS_SOURCE_H
+
+#include "access/answer.h"
+#include "access/fetch.h"
+#include "base/counter.h"
+#include "base/key.h"
+#include "base/list.h"
+#include "base/log.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SOURCE_OPEN_MAX 64
+#define SOURCE_NAME_BYTES 256
+// A source that had less time than this has not failed to answer: our line was too long.
+#define SOURCE_PATIENCE_MS 2500
+
+enum source_kind { SOURCE_AGENT, SOURCE_URL };
+
+// Written by the thread of the source, read by any.
+struct source_counters {
+    struct counter answers[ACCESS_REASONS];
+    struct counter duration_ms_sum; // from opening a query to its answer
+    struct counter durations;
+    struct counter open;    // gauge
+    struct counter waiting; // gauge: in line
+};
+
+// Everything that is not counted is the module's own.
+struct source {
+    enum source_kind kind;
+    const char *address; // socket or URL; the caller's
+    const char *ca_file; // the caller's, or NULL
+    char name[SOURCE_NAME_BYTES];
+    struct fetcher *fetcher;
+    struct list line;
+    size_t open;
+    bool failing; // its last word was neither yes nor no
+    struct log_limit limits[ACCESS_REASONS];
+    struct source_counters counters;
+};
+
+// One question to one source.
+struct query {
+    struct list node; // in the source's line, while it waits there
+    struct source *source;
+    const struct key *key; // these two are the asker's, until the answer
+    const char *address;
+    struct attempt *attempt; // while it is open
+    // Once, unless cancelled; never before source_ask returns. The query is the asker's again.
+    void (*on_answer)(struct query *query, enum access_reason reason);
+};
+
+void source_init(struct source *source, enum source_kind kind, const char *address,
+                 const char *ca_file, struct fetcher *fetcher);
+
+// `query` has its key, address and callback; the rest is filled here.
+void source_ask(struct source *source, struct query *query);
+
+// Ends it without an answer. Harmless when it was answered.
+void query_cancel(struct query *query);
+
+// Ends it because time is up, and returns what that means.
+enum access_reason query_expire(struct query *query);
+
+#endif

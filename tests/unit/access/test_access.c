@@ -1,0 +1,777 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The whole room against servers that answer well, badly, late, or not at all.
+#include "access/access.h"
+
+#include "../support/loopback.h"
+#include "base/clock.h"
+#include "fake_server.h"
+
+#include <arpa/inet.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ADDRESS "192.0.2.7"
+#define OK(body) "HTTP/1.1 200 OK\r\nContent-Length: " body
+#define ALLOW OK("14\r\n\r\n{\"Allow\":true}")
+#define DENY OK("15\r\n\r\n{\"Allow\":false}")
+#define EMPTY(status) "HTTP/1.1 " status "\r\nContent-Length: 0\r\n\r\n"
+#define LATE_MS (ACCESS_LIMIT_MS + 1500)
+
+static uv_loop_t loop;
+static char folder[] = "/tmp/access-XXXXXX";
+
+struct asker {
+    struct access_ask ask;
+    int verdict; // -1 = none yet
+    uint64_t took_ms;
+    uint64_t begun_ms;
+};
+
+static void on_verdict(struct access_ask *ask, enum access_verdict verdict)
+{
+    struct asker *asker = list_entry(ask, struct asker, ask);
+
+    assert_int_equal(asker->verdict, -1);
+    asker->verdict = (int)verdict;
+    asker->took_ms = clock_ms() - asker->begun_ms;
+}
+
+static void begin(struct access *access, struct asker *asker, uint32_t who)
+{
+    struct key key = {{1}};
+
+    memcpy(key.bytes + 1, &who, sizeof who);
+    asker->verdict = -1;
+    asker->begun_ms = clock_ms();
+    access_ask(access, &asker->ask, &key, ADDRESS, on_verdict);
+}
+
+static void on_wake(uv_timer_t *timer)
+{
+    (void)timer;
+}
+
+static void await(const struct asker *asker)
+{
+    while (asker->verdict < 0) {
+        assert_true(clock_ms() - asker->begun_ms < LATE_MS);
+        uv_run(&loop, UV_RUN_ONCE);
+    }
+}
+
+static enum access_verdict ask(struct access *access, uint32_t who)
+{
+    struct asker asker;
+
+    begin(access, &asker, who);
+    await(&asker);
+    return (enum access_verdict)asker.verdict;
+}
+
+static struct access *make(struct access_config config)
+{
+    char error[512] = "";
+    struct access *access;
+
+    config.loop = &loop;
+    access = access_new(&config, error, sizeof error);
+    assert_string_equal(error, "");
+    return access;
+}
+
+static void end(struct access *access)
+{
+    assert_int_equal(counter_read(&access_counters(access)->pending), 0);
+    for (size_t i = 0; access_source(access, i); i++) {
+        assert_int_equal(counter_read(&access_source(access, i)->counters.open), 0);
+        assert_int_equal(counter_read(&access_source(access, i)->counters.waiting), 0);
+    }
+    access_close(access);
+    assert_int_equal(uv_run(&loop, UV_RUN_DEFAULT), 0); // nothing is left open
+}
+
+static struct access *make_url(const char *url, bool fail_open, uint64_t grace_ms)
+{
+    static const char *urls[1];
+
+    urls[0] = url;
+    return make((struct access_config){
+        .urls = urls, .url_count = 1, .fail_open = fail_open, .grace_ms = grace_ms});
+}
+
+static struct access *make_agent(const char *path, uint64_t grace_ms)
+{
+    static const char *sockets[1];
+
+    sockets[0] = path;
+    return make(
+        (struct access_config){.sockets = sockets, .socket_count = 1, .grace_ms = grace_ms});
+}
+
+static const char *in_folder(const char *name)
+{
+    static char path[4][100];
+    static unsigned next;
+    char *out = path[next++ % 4];
+
+    snprintf(out, sizeof path[0], "%s/%s", folder, name);
+    return out;
+}
+
+static void assert_answered(const struct access *access, enum access_reason reason, int64_t times)
+{
+    for (int i = 0; i < ACCESS_REASONS; i++) {
+        const int64_t n = counter_read(&access_source(access, 0)->counters.answers[i]);
+
+        if (n != ((enum access_reason)i == reason ? times : 0))
+            fail_msg("%s: %d", access_reason_name((enum access_reason)i), (int)n);
+    }
+}
+
+// --- An agent ---
+
+struct agent {
+    const char *whois, *status;
+};
+
+static const char *respond_agent(const char *request, void *data)
+{
+    const struct agent *agent = data;
+
+    if (!strstr(request, "Host: local-tailscaled.sock\r\n"))
+        return EMPTY("403 Forbidden");
+    if (strncmp(request, "GET /localapi/v0/whois?addr=nodekey:01", 38) == 0)
+        return agent->whois;
+    if (strncmp(request, "GET /localapi/v0/status?peers=false ", 36) == 0)
+        return agent->status;
+    return EMPTY("400 Bad Request");
+}
+
+#define RUNNING OK("26\r\n\r\n{\"BackendState\":\"Running\"}")
+#define NEEDS_LOGIN OK("29\r\n\r\n{\"BackendState\":\"NeedsLogin\"}")
+#define UNKNOWN "HTTP/1.1 404 Not Found\r\nContent-Length: 20\r\n\r\nno match for IP:port"
+
+static const struct {
+    struct agent agent;
+    enum access_verdict verdict;
+    enum access_reason reason;
+} agents[] = {
+    {{OK("2\r\n\r\n{}"), NULL}, ACCESS_ALLOWED, ACCESS_MEMBER},
+    {{OK("3000\r\n\r\n{"), NULL}, ACCESS_ALLOWED, ACCESS_MEMBER},
+    {{UNKNOWN, RUNNING}, ACCESS_REFUSED, ACCESS_NOT_MEMBER},
+    {{UNKNOWN, NEEDS_LOGIN}, ACCESS_UNANSWERED, ACCESS_NOT_RUNNING},
+    {{UNKNOWN, EMPTY("500 Oops")}, ACCESS_REFUSED, ACCESS_NOT_MEMBER},
+    {{UNKNOWN, OK("4\r\n\r\nnope")}, ACCESS_REFUSED, ACCESS_NOT_MEMBER},
+    {{UNKNOWN, ""}, ACCESS_REFUSED, ACCESS_NOT_MEMBER},
+    {{EMPTY("400 Bad Request"), NULL}, ACCESS_UNANSWERED, ACCESS_TOO_OLD},
+    {{EMPTY("403 Forbidden"), NULL}, ACCESS_UNANSWERED, ACCESS_NOT_PERMITTED},
+    {{EMPTY("500 Oops"), NULL}, ACCESS_UNANSWERED, ACCESS_BAD_STATUS},
+    {{EMPTY("302 Found"), NULL}, ACCESS_UNANSWERED, ACCESS_BAD_STATUS},
+    {{"", NULL}, ACCESS_UNANSWERED, ACCESS_CUT},
+    {{"HTTP/1.1 200 OK\r\nContent-", NULL}, ACCESS_UNANSWERED, ACCESS_CUT},
+    {{"noise\n", NULL}, ACCESS_UNANSWERED, ACCESS_BAD_ANSWER},
+    {{"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u7\r\n", NULL}, ACCESS_UNANSWERED, ACCESS_BAD_ANSWER},
+};
+
+static void test_agent_answers(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 2 * COUNT(agents); i++) {
+        const size_t row = i / 2;
+        struct agent agent = agents[row].agent;
+        static struct fake_server server;
+        struct access *access;
+        enum access_verdict verdict;
+
+        server = (struct fake_server){.respond = respond_agent, .data = &agent, .slow = i % 2};
+        fake_server_start_unix(&server, in_folder("agent"));
+        access = make_agent(server.path, 60000);
+        verdict = ask(access, 1);
+        if (verdict != agents[row].verdict)
+            fail_msg("row %zu: %s", row, access_verdict_name(verdict));
+        assert_answered(access, agents[row].reason, 1);
+        end(access);
+        fake_server_stop(&server);
+    }
+}
+
+static void test_agent_absent(void **state)
+{
+    static struct fake_server server;
+    struct agent agent = {.whois = EMPTY("200 OK")};
+    struct access *access = make_agent(in_folder("gone"), 0);
+
+    (void)state;
+    assert_int_equal(ask(access, 1), ACCESS_UNANSWERED);
+    assert_answered(access, ACCESS_NO_SOCKET, 1);
+    end(access);
+
+    // A socket that stayed behind, and then a fresh start: nothing has to be told to the relay.
+    server = (struct fake_server){.respond = respond_agent, .data = &agent};
+    fake_server_start_unix(&server, in_folder("stale"));
+    fake_server_stop(&server);
+    access = make_agent(in_folder("stale"), 0);
+    assert_int_equal(ask(access, 1), ACCESS_UNANSWERED);
+    assert_answered(access, ACCESS_NOT_LISTENING, 1);
+    server = (struct fake_server){.respond = respond_agent, .data = &agent};
+    fake_server_start_unix(&server, in_folder("stale"));
+    assert_int_equal(ask(access, 1), ACCESS_ALLOWED);
+    end(access);
+    fake_server_stop(&server);
+}
+
+// --- A URL ---
+
+static const char *respond_text(const char *request, void *data)
+{
+    (void)request;
+    return data;
+}
+
+#define BLANKS_64 "                                                                "
+#define BLANKS_512 BLANKS_64 BLANKS_64 BLANKS_64 BLANKS_64 BLANKS_64 BLANKS_64 BLANKS_64 BLANKS_64
+#define FIVE_KIB                                                                            \
+    BLANKS_512 BLANKS_512 BLANKS_512 BLANKS_512 BLANKS_512 BLANKS_512 BLANKS_512 BLANKS_512 \
+        BLANKS_512 BLANKS_512
+
+static const struct {
+    const char *reply;
+    enum access_verdict strict, open; // without and with fail-open
+    enum access_reason reason;
+} urls[] = {
+    {ALLOW, ACCESS_ALLOWED, ACCESS_ALLOWED, ACCESS_MEMBER},
+    {DENY, ACCESS_REFUSED, ACCESS_REFUSED, ACCESS_NOT_MEMBER},
+    {OK("14\r\nContent-Type: text/plain\r\n\r\n{\"allow\":true}"), ACCESS_ALLOWED, ACCESS_ALLOWED,
+     ACCESS_MEMBER},
+    {"HTTP/1.1 200 OK\r\nTransfer-Encoding: "
+     "chunked\r\n\r\n4\r\n{\"Al\r\na\r\nlow\":true}\r\n0\r\n\r\n",
+     ACCESS_ALLOWED, ACCESS_ALLOWED, ACCESS_MEMBER},
+    {"HTTP/1.0 200 OK\r\n\r\n{\"Allow\":true}", ACCESS_ALLOWED, ACCESS_ALLOWED, ACCESS_MEMBER},
+    {"HTTP/1.1 100 Continue\r\n\r\n" ALLOW, ACCESS_ALLOWED, ACCESS_ALLOWED, ACCESS_MEMBER},
+    {OK("2\r\n\r\n{}"), ACCESS_REFUSED, ACCESS_REFUSED, ACCESS_NOT_MEMBER},
+    {OK("30\r\n\r\n{\"Allow\":true,\"Allow\":false}  "), ACCESS_REFUSED, ACCESS_REFUSED,
+     ACCESS_NOT_MEMBER},
+    {OK("16\r\n\r\n{\"Allow\":\"true\"}"), ACCESS_UNANSWERED, ACCESS_UNANSWERED, ACCESS_BAD_ANSWER},
+    {OK("11\r\n\r\n{\"Allow\":1}"), ACCESS_UNANSWERED, ACCESS_UNANSWERED, ACCESS_BAD_ANSWER},
+    {OK("6\r\n\r\n[true]"), ACCESS_UNANSWERED, ACCESS_UNANSWERED, ACCESS_BAD_ANSWER},
+    {OK("13\r\n\r\n<html></html>"), ACCESS_UNANSWERED, ACCESS_UNANSWERED, ACCESS_BAD_ANSWER},
+    {EMPTY("200 OK"), ACCESS_UNANSWERED, ACCESS_UNANSWERED, ACCESS_BAD_ANSWER},
+    // More than is read: an answer that is whole before that counts, one that is not does not.
+    {"HTTP/1.0 200 OK\r\n\r\n{\"Allow\":true}" FIVE_KIB, ACCESS_ALLOWED, ACCESS_ALLOWED,
+     ACCESS_MEMBER},
+    {"HTTP/1.0 200 OK\r\n\r\n" FIVE_KIB "{\"Allow\":true}", ACCESS_UNANSWERED, ACCESS_UNANSWERED,
+     ACCESS_BAD_ANSWER},
+    // A body that is cut, also one that looks whole.
+    {OK("20\r\n\r\n{\"Allow\":true}"), ACCESS_UNANSWERED, ACCESS_UNANSWERED, ACCESS_BAD_ANSWER},
+    {OK("14\r\n\r\n{\"Allow\":t"), ACCESS_UNANSWERED, ACCESS_UNANSWERED, ACCESS_BAD_ANSWER},
+    {EMPTY("500 Oops"), ACCESS_UNANSWERED, ACCESS_UNANSWERED, ACCESS_BAD_STATUS},
+    {EMPTY("403 Forbidden"), ACCESS_UNANSWERED, ACCESS_UNANSWERED, ACCESS_BAD_STATUS},
+    {"HTTP/1.1 201 OK\r\nContent-Length: 14\r\n\r\n{\"Allow\":true}", ACCESS_UNANSWERED,
+     ACCESS_UNANSWERED, ACCESS_BAD_STATUS},
+    {"HTTP/1.1 302 Found\r\nLocation: /verify\r\nContent-Length: 0\r\n\r\n", ACCESS_UNANSWERED,
+     ACCESS_UNANSWERED, ACCESS_BAD_STATUS},
+    {"HTTP/1.1 307 Temporary\r\nLocation: /verify\r\nContent-Length: 0\r\n\r\n", ACCESS_UNANSWERED,
+     ACCESS_UNANSWERED, ACCESS_BAD_REDIRECT},
+    {EMPTY("308 Permanent"), ACCESS_UNANSWERED, ACCESS_UNANSWERED, ACCESS_BAD_REDIRECT},
+    {"HTTP/1.1 307 T\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n",
+     ACCESS_UNANSWERED, ACCESS_UNANSWERED, ACCESS_BAD_REDIRECT},
+    // No answer: these are what fail-open is about.
+    {"", ACCESS_UNANSWERED, ACCESS_ALLOWED, ACCESS_CUT},
+    {"HTTP/1.1 200 OK\r\nContent-Le", ACCESS_UNANSWERED, ACCESS_ALLOWED, ACCESS_CUT},
+    {"noise\n", ACCESS_UNANSWERED, ACCESS_UNANSWERED, ACCESS_BAD_ANSWER},
+};
+
+static void test_url_answers(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 4 * COUNT(urls); i++) {
+        const size_t row = i / 4;
+        const bool open = i % 2;
+        const enum access_verdict expected = open ? urls[row].open : urls[row].strict;
+        static struct fake_server server;
+        struct access *access;
+        enum access_verdict verdict;
+
+        server = (struct fake_server){
+            .respond = respond_text, .data = (char *)urls[row].reply, .slow = i % 4 >= 2};
+        if (server.slow && strlen(urls[row].reply) > 1000)
+            continue;
+        fake_server_start_tcp(&server);
+        access = make_url(server.url, open, 60000);
+        verdict = ask(access, 1);
+        if (verdict != expected)
+            fail_msg("row %zu, fail-open %d: %s", row, open, access_verdict_name(verdict));
+        assert_answered(access, urls[row].reason, 1);
+        end(access);
+        fake_server_stop(&server);
+    }
+}
+
+static void test_url_request(void **state)
+{
+    static struct fake_server server;
+    const struct key key = {{1, 0x0d, 0x0c, 0x0b, 0x0a}};
+    struct access *access;
+    char name[KEY_NAME_CHARS + 1], body[160];
+
+    (void)state;
+    key_name(&key, name);
+    server = (struct fake_server){.respond = respond_text, .data = ALLOW};
+    fake_server_start_tcp(&server);
+    access = make_url(server.url, false, 0);
+    assert_int_equal(ask(access, 0x0a0b0c0d), ACCESS_ALLOWED);
+    assert_int_equal(strncmp(server.last_request, "POST /verify HTTP/1.1\r\n", 23), 0);
+    assert_non_null(strstr(server.last_request, "\r\nContent-Type: application/json\r\n"));
+    snprintf(body, sizeof body, "\r\n\r\n{\"NodePublic\":\"%s\",\"Source\":\"" ADDRESS "\"}", name);
+    assert_non_null(strstr(server.last_request, body));
+    end(access);
+    fake_server_stop(&server);
+}
+
+static const char *respond_redirect(const char *request, void *data)
+{
+    static const char *const steps[] = {"POST /verify ", "POST /two ", "POST /three "};
+    static const char *const replies[] = {
+        "HTTP/1.1 307 T\r\nLocation: /two\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 308 P\r\nLocation: three\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
+        ALLOW,
+    };
+
+    (void)data;
+    for (size_t i = 0; i < COUNT(steps); i++)
+        if (strncmp(request, steps[i], strlen(steps[i])) == 0 && strstr(request, "NodePublic"))
+            return replies[i];
+    return EMPTY("404 Not Found");
+}
+
+static void test_url_redirect(void **state)
+{
+    static struct fake_server server;
+    struct access *access;
+
+    (void)state;
+    server = (struct fake_server){.respond = respond_redirect};
+    fake_server_start_tcp(&server);
+    access = make_url(server.url, false, 0);
+    assert_int_equal(ask(access, 1), ACCESS_ALLOWED);
+    assert_int_equal(server.requests, 3);
+    end(access);
+    fake_server_stop(&server);
+}
+
+static void test_url_unreachable(void **state)
+{
+    char url[64];
+    uint16_t port;
+    const int fd = loopback_bind(&port, 0); // nobody listens
+
+    (void)state;
+    snprintf(url, sizeof url, "http://127.0.0.1:%u/", port);
+    for (int open = 0; open < 2; open++) {
+        struct access *access = make_url(url, open, 0);
+
+        assert_int_equal(ask(access, 1), open ? ACCESS_ALLOWED : ACCESS_UNANSWERED);
+        assert_answered(access, ACCESS_UNREACHABLE, 1);
+        assert_int_equal(counter_read(&access_counters(access)->failed_open), open);
+        end(access);
+    }
+    close(fd);
+}
+
+// A URL of https where the greeting gets no TLS for an answer.
+static void test_url_tls_fails(void **state)
+{
+    static struct fake_server server;
+    struct access *access;
+    char url[70];
+
+    (void)state;
+    server = (struct fake_server){.respond = respond_text, .data = ALLOW, .greets = true};
+    fake_server_start_tcp(&server);
+    snprintf(url, sizeof url, "https%.60s", server.url + 4);
+    access = make_url(url, false, 0);
+    assert_int_equal(ask(access, 1), ACCESS_UNANSWERED);
+    assert_answered(access, ACCESS_TLS_FAILED, 1);
+    end(access);
+    fake_server_stop(&server);
+}
+
+// --- Several sources, several checks ---
+
+static void test_any_agent(void **state)
+{
+    static struct fake_server first, second;
+    struct agent stranger = {UNKNOWN, RUNNING}, member = {EMPTY("200 OK"), NULL};
+    const char *sockets[] = {in_folder("first"), in_folder("second"), in_folder("third")};
+    const struct access_config config = {.sockets = sockets, .socket_count = 3};
+    struct access *access;
+
+    (void)state;
+    first = (struct fake_server){.respond = respond_agent, .data = &stranger};
+    second = (struct fake_server){.respond = respond_agent, .data = &member, .delay_ms = 50};
+    fake_server_start_unix(&first, sockets[0]);
+    fake_server_start_unix(&second, sockets[1]);
+    access = make(config); // nobody behind the third
+    assert_int_equal(ask(access, 1), ACCESS_ALLOWED);
+    second.data = &stranger;
+    assert_int_equal(ask(access, 1), ACCESS_UNANSWERED);
+    end(access);
+    access = make((struct access_config){.sockets = sockets, .socket_count = 2});
+    assert_int_equal(ask(access, 1), ACCESS_REFUSED);
+    end(access);
+    fake_server_stop(&first);
+    fake_server_stop(&second);
+}
+
+static void write_list(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+#define KEY_1 "nodekey:0101000000000000000000000000000000000000000000000000000000000000\n"
+#define KEY_2 "nodekey:0102000000000000000000000000000000000000000000000000000000000000\n"
+
+// Each check must allow, and one that refuses ends it: the next is not asked.
+static void test_all_checks(void **state)
+{
+    static struct fake_server agent, url;
+    struct agent stranger = {UNKNOWN, RUNNING}, member = {EMPTY("200 OK"), NULL};
+    const char *sockets[] = {in_folder("agent")}, *list = in_folder("list"), *all_urls[1];
+    struct access *access;
+
+    (void)state;
+    write_list(list, KEY_1);
+    agent = (struct fake_server){.respond = respond_agent, .data = &member};
+    url = (struct fake_server){.respond = respond_text, .data = ALLOW};
+    fake_server_start_unix(&agent, sockets[0]);
+    fake_server_start_tcp(&url);
+    all_urls[0] = url.url;
+    access = make((struct access_config){.allow_keys = list,
+                                         .sockets = sockets,
+                                         .socket_count = 1,
+                                         .urls = all_urls,
+                                         .url_count = 1,
+                                         .fail_open = true});
+    assert_int_equal(ask(access, 1), ACCESS_ALLOWED);
+    assert_int_equal(agent.requests, 1);
+    assert_int_equal(url.requests, 1);
+    assert_int_equal(ask(access, 2), ACCESS_REFUSED);
+    assert_int_equal(agent.requests, 1);
+    assert_int_equal(counter_read(&access_counters(access)->allow_keys[0]), 1);
+    url.data = DENY;
+    assert_int_equal(ask(access, 1), ACCESS_REFUSED);
+    url.data = ALLOW;
+    agent.data = &stranger;
+    assert_int_equal(ask(access, 1), ACCESS_REFUSED);
+    assert_int_equal(url.requests, 2);
+    end(access);
+    fake_server_stop(&agent);
+    fake_server_stop(&url);
+}
+
+// --- The list ---
+
+static void run_for(uint64_t ms)
+{
+    const uint64_t until_ms = clock_ms() + ms;
+    uv_timer_t timer;
+
+    uv_timer_init(&loop, &timer);
+    uv_timer_start(&timer, on_wake, ms, 0);
+    while (clock_ms() < until_ms)
+        uv_run(&loop, UV_RUN_ONCE);
+    uv_close((uv_handle_t *)&timer, NULL);
+    uv_run(&loop, UV_RUN_NOWAIT);
+}
+
+static void test_list_changes(void **state)
+{
+    const char *list = in_folder("changing");
+    char error[512];
+    struct access *access;
+
+    (void)state;
+    write_list(list, "x\n");
+    assert_null(access_new(&(struct access_config){.loop = &loop, .allow_keys = list}, error,
+                           sizeof error));
+    assert_non_null(strstr(error, "line 1"));
+    write_list(list, KEY_1);
+    access = make((struct access_config){.allow_keys = list});
+    assert_int_equal(ask(access, 1), ACCESS_ALLOWED);
+    assert_int_equal(ask(access, 2), ACCESS_REFUSED);
+    write_list(list, KEY_2 "# the other one\n");
+    access_reload(access, "test");
+    assert_int_equal(ask(access, 1), ACCESS_REFUSED);
+    assert_int_equal(ask(access, 2), ACCESS_ALLOWED);
+    write_list(list, KEY_1 "junk\n");
+    access_reload(access, "test");
+    assert_int_equal(ask(access, 2), ACCESS_ALLOWED); // the present list holds
+    write_list(list, KEY_1 KEY_2 "\n\n");
+    run_for(5000); // two looks
+    assert_int_equal(ask(access, 1), ACCESS_ALLOWED);
+    unlink(list);
+    run_for(5000);
+    assert_int_equal(ask(access, 1), ACCESS_ALLOWED);
+    end(access);
+}
+
+// --- Grace ---
+
+static void test_grace(void **state)
+{
+    static struct fake_server server;
+    struct agent member = {EMPTY("200 OK"), NULL}, stranger = {UNKNOWN, RUNNING};
+    const char *path = in_folder("graced");
+    struct access *access;
+
+    (void)state;
+    server = (struct fake_server){.respond = respond_agent, .data = &member};
+    fake_server_start_unix(&server, path);
+    access = make_agent(path, 1000);
+    assert_int_equal(ask(access, 1), ACCESS_ALLOWED);
+    assert_int_equal(ask(access, 3), ACCESS_ALLOWED);
+    server.data = &stranger;
+    assert_int_equal(ask(access, 3), ACCESS_REFUSED);
+    fake_server_stop(&server);
+    assert_int_equal(ask(access, 1), ACCESS_ALLOWED);    // the outage
+    assert_int_equal(ask(access, 2), ACCESS_UNANSWERED); // never seen
+    assert_int_equal(ask(access, 3), ACCESS_UNANSWERED); // refused meanwhile
+    run_for(600);
+    assert_int_equal(ask(access, 1), ACCESS_ALLOWED);
+    run_for(600); // being let in by grace has not renewed it
+    assert_int_equal(ask(access, 1), ACCESS_UNANSWERED);
+    assert_int_equal(counter_read(&access_counters(access)->graced), 2);
+    end(access);
+}
+
+static void test_no_grace(void **state)
+{
+    static struct fake_server server;
+    struct agent member = {EMPTY("200 OK"), NULL};
+    struct access *access;
+
+    (void)state;
+    server = (struct fake_server){.respond = respond_agent, .data = &member};
+    fake_server_start_unix(&server, in_folder("strict"));
+    access = make_agent(server.path, 0);
+    assert_int_equal(ask(access, 1), ACCESS_ALLOWED);
+    fake_server_stop(&server);
+    assert_int_equal(ask(access, 1), ACCESS_UNANSWERED);
+    end(access);
+}
+
+// One agent's silence does not vouch for what another one let in, and now refuses.
+static void test_grace_is_of_the_source(void **state)
+{
+    static struct fake_server first, second;
+    struct agent member = {EMPTY("200 OK"), NULL}, stranger = {UNKNOWN, RUNNING};
+    const char *sockets[] = {in_folder("a"), in_folder("b")};
+    struct access *access;
+
+    (void)state;
+    first = (struct fake_server){.respond = respond_agent, .data = &member};
+    second = (struct fake_server){.respond = respond_agent, .data = &stranger};
+    fake_server_start_unix(&first, sockets[0]);
+    fake_server_start_unix(&second, sockets[1]);
+    access = make((struct access_config){.sockets = sockets, .socket_count = 2, .grace_ms = 60000});
+    assert_int_equal(ask(access, 1), ACCESS_ALLOWED);
+    first.data = &stranger;
+    fake_server_stop(&second);
+    assert_int_equal(ask(access, 1), ACCESS_UNANSWERED);
+    end(access);
+    fake_server_stop(&first);
+}
+
+// Let in by fail-open is not let in by the source.
+static void test_fail_open_gives_no_grace(void **state)
+{
+    static struct fake_server server;
+    struct access *access;
+
+    (void)state;
+    server = (struct fake_server){.respond = respond_text, .data = ""};
+    fake_server_start_tcp(&server);
+    access = make_url(server.url, true, 60000);
+    assert_int_equal(ask(access, 1), ACCESS_ALLOWED);
+    server.data = EMPTY("500 Oops");
+    assert_int_equal(ask(access, 1), ACCESS_UNANSWERED);
+    server.data = ALLOW;
+    assert_int_equal(ask(access, 1), ACCESS_ALLOWED);
+    server.data = EMPTY("500 Oops");
+    assert_int_equal(ask(access, 1), ACCESS_ALLOWED);
+    end(access);
+    fake_server_stop(&server);
+}
+
+// --- Time and crowds ---
+
+static const char *respond_never(const char *request, void *data)
+{
+    (void)request, (void)data;
+    return NULL;
+}
+
+// A crowd in front of servers that hang: 64 have been asked about, the rest has not, and nobody is
+// in for that, fail-open or not.
+#define CROWD 1000
+
+static void test_hanging(void **state)
+{
+    static struct fake_server agent, url;
+    static struct asker at_agent[CROWD], at_url[CROWD];
+    struct access *strict, *open;
+    int allowed = 0;
+
+    (void)state;
+    agent = (struct fake_server){.respond = respond_never};
+    url = (struct fake_server){.respond = respond_never};
+    fake_server_start_unix(&agent, in_folder("hanging"));
+    fake_server_start_tcp(&url);
+    strict = make_agent(agent.path, 60000);
+    open = make_url(url.url, true, 60000);
+    for (uint32_t i = 0; i < CROWD; i++) {
+        begin(strict, &at_agent[i], i);
+        begin(open, &at_url[i], i);
+    }
+    for (uint32_t i = 0; i < CROWD; i++) {
+        await(&at_agent[i]);
+        await(&at_url[i]);
+        assert_int_equal(at_agent[i].verdict, ACCESS_UNANSWERED);
+        assert_in_range(at_agent[i].took_ms, ACCESS_LIMIT_MS - 20, ACCESS_LIMIT_MS + 1000);
+        allowed += at_url[i].verdict == ACCESS_ALLOWED;
+    }
+    assert_int_equal(allowed, SOURCE_OPEN_MAX);
+    assert_int_equal(url.requests, SOURCE_OPEN_MAX);
+    assert_int_equal(counter_read(&access_source(strict, 0)->counters.answers[ACCESS_TIMED_OUT]),
+                     SOURCE_OPEN_MAX);
+    assert_int_equal(counter_read(&access_source(strict, 0)->counters.answers[ACCESS_BUSY]),
+                     CROWD - SOURCE_OPEN_MAX);
+    end(strict);
+    end(open);
+    fake_server_stop(&agent);
+    fake_server_stop(&url);
+}
+
+// A crowd in front of a slow agent: as many as it can, in the order of their coming, and no more
+// than it was asked about.
+#define SLOW_CROWD 3000
+
+static void test_slow_agent(void **state)
+{
+    static struct fake_server server;
+    static struct asker askers[SLOW_CROWD];
+    struct agent member = {EMPTY("200 OK"), NULL};
+    struct access *access;
+    int allowed = 0;
+
+    (void)state;
+    server = (struct fake_server){.respond = respond_agent, .data = &member, .delay_ms = 300};
+    fake_server_start_unix(&server, in_folder("slow"));
+    access = make_agent(server.path, 60000);
+    for (uint32_t i = 0; i < SLOW_CROWD; i++)
+        begin(access, &askers[i], i);
+    for (uint32_t i = 0; i < SLOW_CROWD; i++) {
+        await(&askers[i]);
+        assert_true(askers[i].took_ms < ACCESS_LIMIT_MS + 1000);
+        allowed += askers[i].verdict == ACCESS_ALLOWED;
+    }
+    print_message("%d of %d in time, %d open at once\n", allowed, SLOW_CROWD, server.most_open);
+    assert_in_range(allowed, SOURCE_OPEN_MAX, SLOW_CROWD - 1);
+    assert_true(allowed <= server.requests);
+    assert_true(server.most_open <= SOURCE_OPEN_MAX + 8); // closing takes the server a moment
+    assert_int_equal(askers[0].verdict, ACCESS_ALLOWED);
+    assert_int_equal(askers[SLOW_CROWD - 1].verdict, ACCESS_UNANSWERED);
+    end(access);
+    fake_server_stop(&server);
+}
+
+static void test_cancel(void **state)
+{
+    static struct fake_server server;
+    static struct asker askers[200];
+    struct access *access;
+
+    (void)state;
+    server = (struct fake_server){.respond = respond_never};
+    fake_server_start_unix(&server, in_folder("cancelled"));
+    access = make_agent(server.path, 0);
+    for (uint32_t i = 0; i < COUNT(askers); i++)
+        begin(access, &askers[i], i);
+    run_for(100);
+    for (uint32_t i = COUNT(askers); i > 0; i--) {
+        access_cancel(&askers[i - 1].ask);
+        access_cancel(&askers[i - 1].ask);
+    }
+    run_for(100);
+    for (uint32_t i = 0; i < COUNT(askers); i++)
+        assert_int_equal(askers[i].verdict, -1);
+    assert_int_equal(counter_read(&access_counters(access)->cancelled), COUNT(askers));
+    end(access);
+    fake_server_stop(&server);
+}
+
+static void test_nothing_configured(void **state)
+{
+    struct access *access = make((struct access_config){.grace_ms = 1000});
+
+    (void)state;
+    assert_int_equal(ask(access, 1), ACCESS_ALLOWED);
+    end(access);
+}
+
+static void test_ca_file(void **state)
+{
+    const char *path = in_folder("ca.pem");
+    struct access_config config = {.loop = &loop, .ca_file = path};
+    char error[512];
+
+    (void)state;
+    write_list(path, "no certificate\n");
+    assert_null(access_new(&config, error, sizeof error));
+    assert_non_null(strstr(error, path));
+    assert_false(access_check_files(&config, error, sizeof error));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_agent_answers),
+        cmocka_unit_test(test_agent_absent),
+        cmocka_unit_test(test_url_answers),
+        cmocka_unit_test(test_url_request),
+        cmocka_unit_test(test_url_redirect),
+        cmocka_unit_test(test_url_unreachable),
+        cmocka_unit_test(test_url_tls_fails),
+        cmocka_unit_test(test_any_agent),
+        cmocka_unit_test(test_all_checks),
+        cmocka_unit_test(test_list_changes),
+        cmocka_unit_test(test_grace),
+        cmocka_unit_test(test_no_grace),
+        cmocka_unit_test(test_grace_is_of_the_source),
+        cmocka_unit_test(test_fail_open_gives_no_grace),
+        cmocka_unit_test(test_hanging),
+        cmocka_unit_test(test_slow_agent),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_nothing_configured),
+        cmocka_unit_test(test_ca_file),
+    };
+    int failed;
+
+    signal(SIGPIPE, SIG_IGN);
+    unsetenv("http_proxy");
+    assert_non_null(mkdtemp(folder));
+    uv_loop_init(&loop);
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    if (failed == 0)
+        assert_int_equal(uv_loop_close(&loop), 0);
+    return failed;
+}
