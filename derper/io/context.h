@@ -47,8 +47,12 @@ struct io_counters {
     struct counter plain_accepted;
     struct counter accept_failures;
     struct counter accept_pauses;      // no descriptor was free
+    struct counter line_pauses;        // of accepting, as the line of newcomers was full
     struct counter streams;            // gauge
-    struct counter handshakes_delayed; // had to wait for their turn
+    struct counter handshakes_delayed; // steps of newcomers that had to wait for a later turn
+    struct counter newcomers;          // gauge: not established, see turns.h
+    struct counter newcomers_in_line;  // gauge: of those, with something to read
+    struct counter newcomers_crowded_out;
     struct counter tls12_handshakes;
     struct counter tls13_handshakes;
     struct counter tls12_active; // gauge

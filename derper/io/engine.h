@@ -14,7 +14,7 @@ struct engine;
 // OPEN --stream_close--> CLOSING --handle closed--> freed
 enum stream_state { STREAM_OPEN, STREAM_CLOSING };
 
-// stream.c's, its engines' and turns.c's; others have stream.h alone.
+// stream.c's and its engines'; others have stream.h alone.
 struct stream {
     uv_poll_t poll;
     struct io_context *io;
@@ -25,16 +25,17 @@ struct stream {
     void *owner;
     struct unsent *unsent; // what the socket did not take, in order
     int fd;
-    uint32_t barren;   // the OpenSSL engine's: bytes received since the last data
-    uint32_t place;    // in the line of turns.c, while it waits there
-    uint8_t answers;   // of what waits, the engine's own words
-    uint8_t state : 1; // enum stream_state
-    bool blocked : 1;  // of what waits, the owner's write
-    bool ready : 1;    // handshake complete
+    struct newcomer newcomer; // until it is established
+    uint32_t barren;          // the OpenSSL engine's: bytes received since the last data
+    uint8_t answers;          // of what waits, the engine's own words
+    uint8_t state : 1;        // enum stream_state
+    bool blocked : 1;         // of what waits, the owner's write
+    bool ready : 1;           // handshake complete
     bool counted_tls13 : 1;
-    bool shut : 1;    // our side is half-closed
-    bool ended : 1;   // the owner has been told, nothing is read any more
-    bool waiting : 1; // for its turn to go on with the handshake
+    bool shut : 1;  // our side is half-closed
+    bool ended : 1; // the owner has been told, nothing is read any more
+    bool established : 1;
+    bool muted : 1; // not polled for reading while it waits for its turn
 };
 
 // What a stream keeps of a write that the socket has not taken whole.
@@ -94,9 +95,6 @@ bool stream_deliver(struct stream *stream, uint8_t *data, size_t len);
 
 // For engines. Tells the owner of the end. Always false, to be returned by `receive`.
 bool stream_fail(struct stream *stream, enum stream_end why);
-
-// For turns.c. What a stream has waited to read is read now, unless its peer has hung up meanwhile.
-void stream_resume(struct stream *stream);
 
 // For engines. One line about a TLS failure of this peer, if `limit` allows one.
 void stream_log_tls(const struct stream *stream, struct log_limit *limit, const char *reason,

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 static struct log_limit pause_log = LOG_LIMIT_INIT;
+static struct log_limit line_log = LOG_LIMIT_INIT;
 static struct log_limit failure_log = LOG_LIMIT_INIT;
 
 static void set_state(struct listener *listener, enum listener_state to)
@@ -38,11 +39,11 @@ static void on_pause_over(uv_timer_t *timer)
     uv_poll_start(&listener->socket, UV_READABLE, on_connections);
 }
 
-static void pause_accepting(struct listener *listener)
+static void pause_accepting(struct listener *listener, uint64_t for_ms)
 {
     set_state(listener, LISTENER_PAUSED);
     uv_poll_stop(&listener->socket);
-    uv_timer_start(&listener->pause, on_pause_over, LISTENER_PAUSE_MS, 0);
+    uv_timer_start(&listener->pause, on_pause_over, for_ms, 0);
 }
 
 static void on_failure(struct listener *listener, int error)
@@ -52,17 +53,30 @@ static void on_failure(struct listener *listener, int error)
         return;
     counter_add(&listener->io->counters.accept_failures, 1);
     log_limited(&failure_log, "a connection could not be accepted: %s", strerror(error));
-    pause_accepting(listener);
+    pause_accepting(listener, LISTENER_PAUSE_MS);
 }
 
+// Its descriptor is free at the end of the turn.
 static void on_full(struct listener *listener)
 {
+    if (turns_crowd_out(&listener->io->turns))
+        return;
     counter_add(&listener->io->counters.accept_pauses, 1);
     log_limited(&pause_log,
                 "all %d connections that the descriptor limit allows are in use: accepting pauses "
                 "until some leave; raise the limit of open files (ulimit -n, LimitNOFILE=)",
                 listener->io->budget->limit);
-    pause_accepting(listener);
+    pause_accepting(listener, LISTENER_PAUSE_MS);
+}
+
+static void on_line_full(struct listener *listener)
+{
+    counter_add(&listener->io->counters.line_pauses, 1);
+    log_limited(&line_log,
+                "%d connections wait for their handshakes and logins: accepting pauses until there "
+                "are fewer",
+                NEWCOMERS_LINE_MAX);
+    pause_accepting(listener, LISTENER_LINE_PAUSE_MS);
 }
 
 static void on_connections(uv_poll_t *socket, int status, int events)
@@ -70,6 +84,10 @@ static void on_connections(uv_poll_t *socket, int status, int events)
     struct listener *listener = socket->data;
 
     (void)status, (void)events;
+    if (turns_line_full(&listener->io->turns)) {
+        on_line_full(listener);
+        return;
+    }
     if (!room(listener->io->budget)) {
         on_full(listener);
         return;

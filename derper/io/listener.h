@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // One listening TCP socket of one loop. It accepts nothing while the process has no room for
-// connections: it then pauses for LISTENER_PAUSE_MS, counts and logs that, and asks again; what
-// waits stays in the kernel's backlog. The same when a connection cannot be accepted.
+// connections, unless a newcomer of its loop can be crowded out: it then pauses for
+// LISTENER_PAUSE_MS, counts and logs that, and asks again; what waits stays in the kernel's
+// backlog. The same when a connection cannot be accepted, and, for LISTENER_LINE_PAUSE_MS, when the
+// line of newcomers is full.
 #ifndef DERPER_IO_LISTENER_H
 #define DERPER_IO_LISTENER_H
 
@@ -13,6 +15,7 @@
 
 #define LISTENER_BACKLOG 4096
 #define LISTENER_PAUSE_MS 1000
+#define LISTENER_LINE_PAUSE_MS 50 // some hundred newcomers are served meanwhile
 // Connections accepted before others have their turn: enough to keep the backlog short when all
 // clients come at once, after a restart. A SYN that finds it full comes again a second later.
 #define LISTENER_TURN_MAX 128

@@ -27,7 +27,7 @@ static void on_event(uv_poll_t *poll, int status, int events);
 static void update_events(struct stream *stream)
 {
     uv_poll_start(&stream->poll,
-                  (!stream->ended && !stream->waiting ? UV_READABLE : 0) |
+                  (!stream->ended && !stream->muted ? UV_READABLE : 0) |
                       (stream->unsent ? UV_WRITABLE : 0),
                   on_event);
 }
@@ -38,7 +38,8 @@ bool stream_fail(struct stream *stream, enum stream_end why)
         return false;
     stream->ended = true;
     update_events(stream);
-    if (!stream->ready && why != STREAM_END_TLS) // that is counted already, by what has failed
+    // The others are counted already, by what has failed or has closed it.
+    if (!stream->ready && (why == STREAM_END_EOF || why == STREAM_END_RESET))
         counter_add(&stream->io->counters.tls_failures[TLS_FAILURE_CLOSED], 1);
     stream->callbacks->on_end(stream, why);
     return false;
@@ -55,6 +56,43 @@ static bool on_readable(struct stream *stream)
     if (n == 0)
         return stream_fail(stream, STREAM_END_EOF);
     return errno == EAGAIN || errno == EINTR || stream_fail(stream, STREAM_END_RESET);
+}
+
+static struct log_limit crowd_log = LOG_LIMIT_INIT;
+
+static void on_turn(struct newcomer *newcomer);
+static void on_crowded_out(struct newcomer *newcomer);
+
+static const struct newcomer_callbacks newcomer_callbacks = {
+    .serve = on_turn,
+    .crowd_out = on_crowded_out,
+};
+
+static void enter(struct stream *stream)
+{
+    counter_add(&stream->io->counters.newcomers, 1);
+    turns_enter(&stream->io->turns, &stream->newcomer, &newcomer_callbacks);
+}
+
+static void leave(struct stream *stream)
+{
+    struct io_counters *c = &stream->io->counters;
+
+    if (stream->established)
+        return;
+    stream->established = true;
+    counter_add(&c->newcomers, -1);
+    counter_add(&c->newcomers_in_line, -(int64_t)turns_in_line(&stream->newcomer));
+    turns_leave(&stream->io->turns, &stream->newcomer);
+}
+
+void stream_establish(struct stream *stream)
+{
+    leave(stream);
+    if (!stream->muted)
+        return;
+    stream->muted = false;
+    update_events(stream);
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -94,6 +132,7 @@ struct stream *stream_accept(struct io_context *io, int fd, bool tls,
     counter_add(&io->counters.streams, 1);
     atomic_fetch_add_explicit(&io->budget->used, 1, memory_order_relaxed);
     counter_add(tls ? &io->counters.tls_accepted : &io->counters.plain_accepted, 1);
+    enter(stream);
     update_events(stream);
     return stream;
 }
@@ -195,15 +234,6 @@ static void on_writable(struct stream *stream)
         stream->callbacks->on_drained(stream);
 }
 
-static bool may_read(struct stream *stream)
-{
-    if (stream->ready || turns_may_read(stream))
-        return true;
-    stream->waiting = true;
-    update_events(stream);
-    return false;
-}
-
 // Clients have less patience than a long line: a handshake with those that have gone would hold up
 // those that are there.
 static bool has_hung_up(const struct stream *stream)
@@ -213,33 +243,82 @@ static bool has_hung_up(const struct stream *stream)
     return poll(&socket, 1, 0) > 0;
 }
 
-void stream_resume(struct stream *stream)
+static void on_turn(struct newcomer *newcomer)
 {
-    stream->waiting = false;
-    update_events(stream);
+    struct stream *stream = list_entry(newcomer, struct stream, newcomer);
+    const bool delayed = stream->muted;
+
+    counter_add(&stream->io->counters.newcomers_in_line, -1);
+    if (delayed) {
+        stream->muted = false;
+        update_events(stream);
+    }
     if (stream->ended)
         return;
-    if (has_hung_up(stream))
+    if (delayed && !stream->ready && has_hung_up(stream))
         stream_fail(stream, STREAM_END_EOF);
     else
         on_readable(stream);
+}
+
+static void on_crowded_out(struct newcomer *newcomer)
+{
+    struct stream *stream = list_entry(newcomer, struct stream, newcomer);
+    char address[INET6_ADDRSTRLEN];
+
+    stream_peer_text(stream, address);
+    log_limited(&crowd_log,
+                "too many connections are not logged in: the one that said nothing for longest, "
+                "from %s, is closed",
+                address);
+    counter_add(&stream->io->counters.newcomers_crowded_out, 1);
+    stream_fail(stream, STREAM_END_CROWDED_OUT);
+}
+
+static void line_up(struct stream *stream)
+{
+    counter_add(&stream->io->counters.newcomers_in_line, 1);
+    turns_line_up(&stream->io->turns, &stream->newcomer);
+}
+
+// It has not been served in the turn in which it lined up.
+static void mute(struct stream *stream)
+{
+    counter_add(&stream->io->counters.handshakes_delayed, 1);
+    stream->muted = true;
+    update_events(stream);
+}
+
+// An error of the socket, by which the handle is stopped. There may be data in front of it.
+static void on_error(struct stream *stream)
+{
+    if (!stream->established) {
+        stream->muted = true;
+        if (!turns_in_line(&stream->newcomer))
+            line_up(stream);
+        return;
+    }
+    for (int n = 0; n < READS_BEFORE_ERROR_MAX && !stream->ended && on_readable(stream); n++)
+        ;
+    stream_fail(stream, STREAM_END_RESET);
 }
 
 static void on_event(uv_poll_t *poll, int status, int events)
 {
     struct stream *stream = poll->data;
 
-    // An error of the socket, by which the handle is stopped. There may be data in front of it.
     if (status < 0) {
-        if (!may_read(stream))
-            return;
-        for (int n = 0; n < READS_BEFORE_ERROR_MAX && !stream->ended && on_readable(stream); n++)
-            ;
-        stream_fail(stream, STREAM_END_RESET);
+        on_error(stream);
         return;
     }
-    if (events & UV_READABLE && may_read(stream) && !on_readable(stream))
+    if (events & UV_READABLE && !stream->established) {
+        if (turns_in_line(&stream->newcomer))
+            mute(stream);
+        else
+            line_up(stream);
+    } else if (events & UV_READABLE && !on_readable(stream)) {
         return;
+    }
     if (events & UV_WRITABLE)
         on_writable(stream);
 }
@@ -326,8 +405,7 @@ void stream_close(struct stream *stream)
     stream->io->out_len = 0;
     while (stream->unsent)
         drop_unsent(stream);
-    if (stream->waiting)
-        turns_forget(stream);
+    leave(stream);
     stream->engine->stop(stream);
     close_handle(stream);
 }

@@ -17,9 +17,10 @@
 struct stream;
 
 enum stream_end {
-    STREAM_END_EOF,   // the peer closed in order
-    STREAM_END_RESET, // a system error
-    STREAM_END_TLS,   // a TLS failure, the peer's or ours
+    STREAM_END_EOF,         // the peer closed in order
+    STREAM_END_RESET,       // a system error
+    STREAM_END_TLS,         // a TLS failure, the peer's or ours
+    STREAM_END_CROWDED_OUT, // too many are not established, and this one has been quiet for longest
 };
 
 // All run on the loop's thread. The owner may close the stream in any of them;
@@ -47,6 +48,10 @@ struct stream *stream_accept(struct io_context *io, int fd, bool tls,
                              const struct stream_callbacks *callbacks, void *owner);
 
 void *stream_owner(const struct stream *stream);
+
+// The owner knows its peer, which is logged in: from now on the stream is read as soon as something
+// comes, and is never crowded out. Idempotent.
+void stream_establish(struct stream *stream);
 
 // The stream gets a new owner, for instance after an upgrade.
 void stream_set_owner(struct stream *stream, const struct stream_callbacks *callbacks, void *owner);

@@ -1,23 +1,74 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "io/turns.h"
 
+#include "base/clock.h"
 #include "base/memory.h"
-#include "io/engine.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <uv.h>
 
-#define WAITING_MIN 64
+#define AGAIN_MS 10
 
-static bool take_share(struct turns *turns, const uv_loop_t *loop)
+static struct newcomer *first_of(const struct turns *turns, enum newcomer_place place)
 {
-    const uint64_t now_ms = uv_now(loop);
+    if (turns->counts[place] == 0)
+        return NULL;
+    return list_entry(turns->places[place].next, struct newcomer, node);
+}
 
-    if (turns->now_ms != now_ms) {
-        turns->now_ms = now_ms;
-        turns->handshakes = 0;
-    }
-    return turns->handshakes++ < TURN_HANDSHAKES_MAX;
+static size_t count_in_line(const struct turns *turns)
+{
+    return turns->counts[NEWCOMER_BEGINNING] + turns->counts[NEWCOMER_GOING_ON];
+}
+
+static void take_out(struct turns *turns, struct newcomer *newcomer)
+{
+    list_unlink(&newcomer->node);
+    turns->counts[newcomer->place]--;
+    newcomer->place = NEWCOMER_GONE;
+}
+
+static void put_last(struct turns *turns, struct newcomer *newcomer, enum newcomer_place place)
+{
+    assert(newcomer->place == NEWCOMER_GONE);
+    newcomer->place = (uint8_t)place;
+    newcomer->since_ms = (uint32_t)uv_now(turns->loop);
+    list_append(&turns->places[place], &newcomer->node);
+    turns->counts[place]++;
+}
+
+static bool crowd_out_from(struct turns *turns, enum newcomer_place place)
+{
+    struct newcomer *first = first_of(turns, place);
+
+    if (!first || (uint32_t)uv_now(turns->loop) - first->since_ms < NEWCOMER_QUIET_LIMIT_MS)
+        return false;
+    turns->callbacks->crowd_out(first);
+    return true;
+}
+
+bool turns_crowd_out(struct turns *turns)
+{
+    return crowd_out_from(turns, NEWCOMER_SILENT) || crowd_out_from(turns, NEWCOMER_QUIET);
+}
+
+static bool may_begin(struct turns *turns)
+{
+    return turns->counts[NEWCOMER_QUIET] + turns->counts[NEWCOMER_GOING_ON] <
+               NEWCOMERS_UNDER_WAY_MAX ||
+           crowd_out_from(turns, NEWCOMER_QUIET);
+}
+
+// The `n`th of this turn; NULL when nobody is in line who may be served.
+static struct newcomer *next_in_line(struct turns *turns, int n)
+{
+    struct newcomer *beginner = first_of(turns, NEWCOMER_BEGINNING);
+    struct newcomer *going_on = first_of(turns, NEWCOMER_GOING_ON);
+
+    if (beginner && (!going_on || n < TURN_BEGINNERS_MIN) && may_begin(turns))
+        return beginner;
+    return going_on;
 }
 
 static void on_idle_closed(uv_handle_t *handle)
@@ -25,93 +76,102 @@ static void on_idle_closed(uv_handle_t *handle)
     free(handle);
 }
 
-static void end_of_line(struct turns *turns)
+static void end_line(struct turns *turns)
 {
-    free(turns->waiting);
-    turns->waiting = NULL;
-    turns->first = turns->end = turns->capacity = turns->count = 0;
+    wheel_disarm(turns->wheel, &turns->again);
     uv_close((uv_handle_t *)turns->idle, on_idle_closed);
     turns->idle = NULL;
 }
 
-static struct stream *take_first(struct turns *turns)
+// Only beginners are in line, and too many are under way, who may be quiet for long.
+static void hold_line(struct turns *turns)
 {
-    struct stream *stream;
+    const uint64_t now_ms = clock_ms();
 
-    while (!turns->waiting[turns->first])
-        turns->first++;
-    stream = turns->waiting[turns->first++];
-    if (--turns->count == 0)
-        end_of_line(turns);
-    return stream;
+    uv_idle_stop(turns->idle);
+    wheel_skip(turns->wheel, now_ms);
+    wheel_arm(turns->wheel, &turns->again, now_ms + AGAIN_MS);
 }
 
 static void on_idle(uv_idle_t *idle)
 {
     struct turns *turns = idle->data;
 
-    for (int n = 0; n < TURN_HANDSHAKES_MAX && turns->waiting; n++)
-        stream_resume(take_first(turns));
+    for (int n = 0; n < TURN_STEPS_MAX; n++) {
+        struct newcomer *newcomer = next_in_line(turns, n);
+
+        if (!newcomer) {
+            if (turns->idle)
+                hold_line(turns);
+            return;
+        }
+        take_out(turns, newcomer);
+        put_last(turns, newcomer, NEWCOMER_QUIET);
+        turns->callbacks->serve(newcomer);
+        if (turns->idle && count_in_line(turns) == 0)
+            end_line(turns);
+    }
 }
 
-static void start_line(struct turns *turns, uv_loop_t *loop)
+static void serve_line(struct turns *turns)
 {
-    turns->idle = memory_get(sizeof *turns->idle);
-    uv_idle_init(loop, turns->idle);
-    turns->idle->data = turns;
+    wheel_disarm(turns->wheel, &turns->again);
+    if (!turns->idle) {
+        turns->idle = memory_get(sizeof *turns->idle);
+        uv_idle_init(turns->loop, turns->idle);
+        turns->idle->data = turns;
+    }
     uv_idle_start(turns->idle, on_idle);
 }
 
-static void put_last(struct turns *turns, struct stream *stream)
+static void on_again(struct wheel_timer *timer)
 {
-    stream->place = (uint32_t)turns->end;
-    turns->waiting[turns->end++] = stream;
+    serve_line(list_entry(timer, struct turns, again));
 }
 
-// Those that wait move up to the front.
-static void close_gaps(struct turns *turns)
+void turns_init(struct turns *turns, uv_loop_t *loop, struct wheel *wheel)
 {
-    const size_t first = turns->first, end = turns->end;
-
-    turns->first = turns->end = 0;
-    for (size_t i = first; i < end; i++)
-        if (turns->waiting[i])
-            put_last(turns, turns->waiting[i]);
+    *turns = (struct turns){.loop = loop, .wheel = wheel};
+    for (int i = 0; i < NEWCOMER_PLACES; i++)
+        list_init(&turns->places[i]);
+    wheel_timer_init(&turns->again, on_again);
 }
 
-// For one more at the end: what is free is used first, if that is half of it.
-static void make_room(struct turns *turns)
+void turns_enter(struct turns *turns, struct newcomer *newcomer,
+                 const struct newcomer_callbacks *callbacks)
 {
-    if (turns->end < turns->capacity)
+    turns->callbacks = callbacks;
+    list_init(&newcomer->node);
+    put_last(turns, newcomer, NEWCOMER_SILENT);
+    if (turns->counts[NEWCOMER_SILENT] > NEWCOMERS_SILENT_MAX)
+        callbacks->crowd_out(first_of(turns, NEWCOMER_SILENT));
+}
+
+void turns_line_up(struct turns *turns, struct newcomer *newcomer)
+{
+    const bool begins = newcomer->place == NEWCOMER_SILENT;
+
+    assert(begins || newcomer->place == NEWCOMER_QUIET);
+    take_out(turns, newcomer);
+    put_last(turns, newcomer, begins ? NEWCOMER_BEGINNING : NEWCOMER_GOING_ON);
+    serve_line(turns);
+}
+
+bool turns_in_line(const struct newcomer *newcomer)
+{
+    return newcomer->place > NEWCOMER_QUIET;
+}
+
+void turns_leave(struct turns *turns, struct newcomer *newcomer)
+{
+    if (newcomer->place == NEWCOMER_GONE)
         return;
-    if (turns->count < turns->capacity / 2) {
-        close_gaps(turns);
-        return;
-    }
-    turns->capacity = turns->capacity ? 2 * turns->capacity : WAITING_MIN;
-    turns->waiting = memory_resize(turns->waiting, turns->capacity * sizeof *turns->waiting);
+    take_out(turns, newcomer);
+    if (turns->idle && count_in_line(turns) == 0)
+        end_line(turns);
 }
 
-bool turns_may_read(struct stream *stream)
+bool turns_line_full(const struct turns *turns)
 {
-    struct turns *turns = &stream->io->turns;
-
-    if (!turns->waiting && take_share(turns, stream->io->loop))
-        return true;
-    if (!turns->waiting)
-        start_line(turns, stream->io->loop);
-    make_room(turns);
-    put_last(turns, stream);
-    turns->count++;
-    counter_add(&stream->io->counters.handshakes_delayed, 1);
-    return false;
-}
-
-void turns_forget(struct stream *stream)
-{
-    struct turns *turns = &stream->io->turns;
-
-    turns->waiting[stream->place] = NULL;
-    if (--turns->count == 0)
-        end_of_line(turns);
+    return count_in_line(turns) >= NEWCOMERS_LINE_MAX;
 }

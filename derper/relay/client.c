@@ -127,6 +127,7 @@ static void log_open(const struct client *client)
 
 static void on_login(struct client *client)
 {
+    stream_establish(client->stream);
     client->jitter_ms = (uint16_t)randombytes_uniform(KEEP_ALIVE_JITTER_MS + 1);
     set_keep_alive(client);
     log_open(client);
@@ -152,6 +153,7 @@ static void on_end(struct stream *stream, enum stream_end why)
         [STREAM_END_EOF] = CLIENT_END_EOF,
         [STREAM_END_RESET] = CLIENT_END_RESET,
         [STREAM_END_TLS] = CLIENT_END_TLS,
+        [STREAM_END_CROWDED_OUT] = CLIENT_END_CROWDED_OUT,
     };
     client_close(stream_owner(stream), ends[why]);
 }

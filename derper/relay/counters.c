@@ -30,6 +30,7 @@ const char *client_end_name(enum client_end end)
         [CLIENT_END_RESET] = "connection_lost",
         [CLIENT_END_TLS] = "tls_failure",
         [CLIENT_END_LOGIN_TIMEOUT] = "login_timeout",
+        [CLIENT_END_CROWDED_OUT] = "crowded_out",
         [CLIENT_END_LOGIN_REFUSED] = "login_refused",
         [CLIENT_END_BAD_FRAME] = "bad_frame",
         [CLIENT_END_NOT_MESH] = "not_mesh_peer",

@@ -33,6 +33,7 @@ enum client_end {
     CLIENT_END_RESET,         // the connection broke
     CLIENT_END_TLS,           // a TLS failure
     CLIENT_END_LOGIN_TIMEOUT, // no ClientInfo in time
+    CLIENT_END_CROWDED_OUT,   // before its login, by newer connections
     CLIENT_END_LOGIN_REFUSED, // see login_refused
     CLIENT_END_BAD_FRAME,     // a length that its type does not allow
     CLIENT_END_NOT_MESH,      // a mesh frame from a client that is not a mesh peer

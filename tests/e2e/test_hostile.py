@@ -2,6 +2,8 @@
 """Strangers and broken peers: whatever they do, the relay goes on and keeps nothing of theirs."""
 import os
 import re
+import resource
+import signal
 import statistics
 import struct
 import threading
@@ -366,6 +368,59 @@ def test_silent_strangers_do_not_hinder_others(start):
         assert time.monotonic() - begin < 2, stage.__name__
 
 
+# Crowds of newcomers
+
+UNDER_WAY_MAX = 2048
+
+
+def many_hellos(relay, count):
+    """As many connections that have sent a hello and then wait."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    first = behind_hello(relay)
+    hello = Link(relay.address)
+    hello.prepare_tls(relay.sni)
+    flight = hello.client_hello()
+    links = [first, hello]
+    while len(links) < count:
+        links.append(Link(relay.address))
+    for link in links[1:]:
+        link.send_raw(flight)
+    return links
+
+
+@ours
+def test_handshakes_half_way_do_not_keep_others_out(start):
+    relay = start("ip", *workers(1))
+    baseline = Baseline(relay)
+    established = relay.join()
+    crowd = many_hellos(relay, UNDER_WAY_MAX + 100)
+    relay.join().fence()
+    established.fence()
+    assert relay.get("/generate_204").status == 204
+    assert relay.varz()["derper_newcomers_crowded_out"] > 0
+    for link in crowd:
+        link.close()
+    established.fence()
+    baseline.check()
+
+
+@ours
+def test_logins_wait_for_their_turn(start):
+    """Also without TLS, and all of them get in."""
+    relay = start("plain", *workers(1))
+    peers = [upgraded(relay) for _ in range(100)]
+    infos = [peer.client_info() for peer in peers]
+    before = relay.varz()["derper_handshakes_delayed"]
+    relay.signal(signal.SIGSTOP)
+    for peer, info in zip(peers, infos):
+        peer.write(info)
+    relay.signal(signal.SIGCONT)
+    relay.wait_varz(lambda samples: samples["derp_current_connections"] == len(peers), "all to be in")
+    samples = relay.varz()
+    assert samples["derper_handshakes_delayed"] - before >= len(peers) // 2
+    assert samples["derper_newcomers_in_line"] == 0
+
+
 # Descriptors
 
 # What a relay gets beyond the descriptors that it needs for itself, and the least it gets in all.
@@ -388,9 +443,11 @@ def test_accepting_pauses_at_the_descriptor_limit(start):
         crowd[-1].read_some(2)
     assert cpu_seconds(relay) - time_before < 1, "the relay is busy with waiting"
     assert log_lines(relay, r"(?i)descriptor|too many open files") < 20
+    wait_until(lambda: can_login(relay), "a client to get in past the silent crowd", 3 * PATIENCE)
     relay.close_links()
     wait_until(lambda: can_login(relay), "the relay to take clients again")
     assert relay.varz()["derper_accept_pauses"] > 0
+    assert relay.varz()["derper_newcomers_crowded_out"] > 0
 
 
 @ours

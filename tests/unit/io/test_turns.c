@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Many handshakes at once: few in each turn, in the order of their coming, and none forgotten.
+// Many newcomers at once: few are served in each turn, in the order of their coming, none is
+// forgotten, and those that keep us waiting are bounded.
 #include "io/turns.h"
 
 #include "../support/identity.h"
 #include "../support/loopback.h"
+#include "base/clock.h"
 #include "io/engine.h"
 #include "io/listener.h"
 #include "io/tls.h"
@@ -27,10 +29,11 @@ struct rig {
     struct listener listener;
     uint16_t port;
     int fds[MANY];
-    bool answered[MANY];
+    bool tls, answered[MANY];
     struct stream *streams[MANY]; // in the order of their coming
     bool stays[MANY];
     int accepted, ended, ended_early; // of those, before they had a TLS object
+    int delivered;
     uint8_t hello[HELLO_MAX_BYTES];
     size_t hello_len, descriptors;
 };
@@ -39,7 +42,10 @@ static struct identity identity;
 
 static bool on_data(struct stream *stream, uint8_t *data, size_t len)
 {
-    (void)stream, (void)data, (void)len;
+    struct rig *rig = stream->owner;
+
+    (void)data, (void)len;
+    rig->delivered++;
     return true;
 }
 
@@ -61,7 +67,7 @@ static void on_connection(struct listener *listener, int fd)
     static const struct stream_callbacks callbacks = {.on_data = on_data, .on_end = on_end};
     struct rig *rig = listener->data;
 
-    rig->streams[rig->accepted++] = stream_accept(&rig->io, fd, true, &callbacks, rig);
+    rig->streams[rig->accepted++] = stream_accept(&rig->io, fd, rig->tls, &callbacks, rig);
 }
 
 static void make_hello(struct rig *rig)
@@ -79,12 +85,12 @@ static void make_hello(struct rig *rig)
     SSL_CTX_free(ctx);
 }
 
-static void rig_start(struct rig *rig)
+static void rig_start(struct rig *rig, bool tls)
 {
     SSL_CTX *ctx =
         tls_context_new(&(struct tls_identity){.leaf = identity.cert, .key = identity.key});
 
-    *rig = (struct rig){.budget.limit = 2 * MANY, .descriptors = descriptors_open()};
+    *rig = (struct rig){.tls = tls, .budget.limit = 2 * MANY, .descriptors = descriptors_open()};
     uv_loop_init(&rig->loop);
     io_context_init(&rig->io, &rig->loop, &rig->budget);
     io_context_set_tls(&rig->io, ctx);
@@ -109,8 +115,9 @@ static void rig_stop(struct rig *rig)
     listener_close(&rig->listener);
     assert_int_equal(uv_run(&rig->loop, UV_RUN_DEFAULT), 0);
     assert_int_equal(uv_loop_close(&rig->loop), 0);
-    assert_null(rig->io.turns.waiting);
     assert_null(rig->io.turns.idle);
+    assert_int_equal(counter_read(&rig->io.counters.newcomers), 0);
+    assert_int_equal(counter_read(&rig->io.counters.newcomers_in_line), 0);
     assert_int_equal(atomic_load(&rig->budget.used), 0);
     io_context_deinit(&rig->io);
     assert_int_equal(descriptors_open(), rig->descriptors);
@@ -121,11 +128,12 @@ static void say_hello(const struct rig *rig, int i)
     assert_int_equal(send(rig->fds[i], rig->hello, rig->hello_len, MSG_NOSIGNAL), rig->hello_len);
 }
 
+// They have been seen, are not served yet, and are not polled any more.
 static void let_a_crowd_wait(struct rig *rig)
 {
     for (int i = 0; i < MANY; i++)
         say_hello(rig, i);
-    while (!rig->io.turns.waiting)
+    while (counter_read(&rig->io.counters.handshakes_delayed) == 0)
         uv_run(&rig->loop, UV_RUN_ONCE);
 }
 
@@ -148,7 +156,7 @@ static void test_few_in_each_turn(void **state)
     int before = 0, turns = 0;
 
     (void)state;
-    rig_start(&rig);
+    rig_start(&rig, true);
     for (int i = 0; i < MANY; i++)
         say_hello(&rig, i);
     while (before < MANY) {
@@ -156,15 +164,15 @@ static void test_few_in_each_turn(void **state)
 
         uv_run(&rig.loop, UV_RUN_ONCE); // would sleep for ever if it could
         now = count_answered(&rig);
-        assert_true(now - before <= 2 * TURN_HANDSHAKES_MAX);
-        for (int i = 0; i + 2 * TURN_HANDSHAKES_MAX < now; i++)
+        assert_true(now - before <= 2 * TURN_STEPS_MAX);
+        for (int i = 0; i + 2 * TURN_STEPS_MAX < now; i++)
             assert_true(rig.answered[i]);
         before = now;
         turns++;
     }
-    assert_true(turns >= MANY / (2 * TURN_HANDSHAKES_MAX));
+    assert_true(turns >= MANY / (2 * TURN_STEPS_MAX));
     assert_true(counter_read(&rig.io.counters.handshakes_delayed) > MANY / 2);
-    assert_null(rig.io.turns.waiting);
+    assert_null(rig.io.turns.idle);
     rig_stop(&rig);
 }
 
@@ -174,7 +182,7 @@ static void test_closed_while_they_wait(void **state)
     struct rig rig;
 
     (void)state;
-    rig_start(&rig);
+    rig_start(&rig, true);
     let_a_crowd_wait(&rig);
     for (int i = 0; i < MANY; i++) {
         if (i % 3 == 1 || !rig.streams[i])
@@ -185,7 +193,7 @@ static void test_closed_while_they_wait(void **state)
     for (int i = 0; i < MANY; i++)
         if (!rig.streams[i])
             rig.answered[i] = false;
-    while (rig.io.turns.waiting)
+    while (rig.io.turns.idle)
         uv_run(&rig.loop, UV_RUN_ONCE);
     for (int i = 0; i < MANY; i++)
         assert_true(!rig.streams[i] || (count_answered(&rig), rig.answered[i]));
@@ -197,51 +205,8 @@ static void test_all_closed_while_they_wait(void **state)
     struct rig rig;
 
     (void)state;
-    rig_start(&rig);
+    rig_start(&rig, true);
     let_a_crowd_wait(&rig);
-    rig_stop(&rig);
-}
-
-static size_t count_waiting(const struct rig *rig)
-{
-    const struct turns *turns = &rig->io.turns;
-    size_t n = 0;
-
-    for (int i = 0; i < MANY; i++) {
-        const struct stream *stream = rig->streams[i];
-
-        if (!stream || !stream->waiting)
-            continue;
-        assert_in_range(stream->place, turns->first, turns->end - 1);
-        assert_ptr_equal(turns->waiting[stream->place], stream);
-        n++;
-    }
-    return n;
-}
-
-// A line that never ends does not grow: there is always somebody in it here. Some go while they
-// wait, and the others are still found when they have moved up.
-static void test_line_does_not_grow(void **state)
-{
-    struct rig rig;
-    size_t most = 0;
-
-    (void)state;
-    rig_start(&rig);
-    for (int round = 0; round < 40; round++) {
-        // One byte of a record each: a step that wants more.
-        for (int i = 0; i < MANY; i++)
-            send(rig.fds[i], rig.hello + round, 1, MSG_NOSIGNAL);
-        for (int turn = 0; turn < 8; turn++)
-            uv_run(&rig.loop, UV_RUN_NOWAIT);
-        stream_close(rig.streams[round * 2]);
-        rig.streams[round * 2] = NULL;
-        assert_int_equal(count_waiting(&rig), rig.io.turns.count);
-        if (rig.io.turns.capacity > most)
-            most = rig.io.turns.capacity;
-    }
-    assert_true(most > 0 && most <= 4 * MANY);
-    assert_int_equal(rig.ended, 0);
     rig_stop(&rig);
 }
 
@@ -251,14 +216,14 @@ static void test_hung_up_while_they_wait(void **state)
     struct rig rig;
 
     (void)state;
-    rig_start(&rig);
+    rig_start(&rig, true);
     let_a_crowd_wait(&rig);
     for (int i = 0; i < MANY; i++)
-        if (i % 2 == 1 && rig.streams[i]->waiting)
+        if (i % 2 == 1 && rig.streams[i]->muted)
             shutdown(rig.fds[i], SHUT_WR);
         else
             rig.stays[i] = true;
-    while (rig.io.turns.waiting)
+    while (rig.io.turns.idle)
         uv_run(&rig.loop, UV_RUN_ONCE);
     assert_true(rig.ended > MANY / 4);
     assert_int_equal(rig.ended, rig.ended_early);
@@ -274,7 +239,7 @@ static void test_reset_behind_the_hello(void **state)
     struct rig rig;
 
     (void)state;
-    rig_start(&rig);
+    rig_start(&rig, true);
     for (int i = 0; i < MANY; i++) {
         say_hello(&rig, i);
         loopback_reset(rig.fds[i]);
@@ -284,7 +249,7 @@ static void test_reset_behind_the_hello(void **state)
         const int before = rig.ended;
 
         uv_run(&rig.loop, UV_RUN_ONCE);
-        assert_true(rig.ended - before <= 2 * TURN_HANDSHAKES_MAX);
+        assert_true(rig.ended - before <= 2 * TURN_STEPS_MAX);
     }
     rig_stop(&rig);
 }
@@ -294,7 +259,7 @@ static void test_silence_costs_no_tls(void **state)
     struct rig rig;
 
     (void)state;
-    rig_start(&rig);
+    rig_start(&rig, true);
     for (int i = 0; i < MANY; i++)
         assert_null(rig.streams[i]->ssl);
     say_hello(&rig, 0);
@@ -305,16 +270,238 @@ static void test_silence_costs_no_tls(void **state)
     rig_stop(&rig);
 }
 
+// Without TLS, what comes before the login is in the share as well; what comes after it is not.
+static void test_plain_newcomers_share_and_the_established_do_not(void **state)
+{
+    struct rig rig;
+    int before = 0;
+
+    (void)state;
+    rig_start(&rig, false);
+    for (int i = 0; i < MANY; i++)
+        say_hello(&rig, i);
+    while (rig.delivered < MANY) {
+        uv_run(&rig.loop, UV_RUN_ONCE);
+        assert_true(rig.delivered - before <= TURN_STEPS_MAX);
+        before = rig.delivered;
+    }
+    for (int i = 0; i < MANY; i++) {
+        stream_establish(rig.streams[i]);
+        stream_establish(rig.streams[i]); // idempotent
+        say_hello(&rig, i);
+    }
+    assert_int_equal(counter_read(&rig.io.counters.newcomers), 0);
+    uv_run(&rig.loop, UV_RUN_ONCE);
+    assert_int_equal(rig.delivered, 2 * MANY);
+    rig_stop(&rig);
+}
+
+static void test_established_while_it_waits(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_start(&rig, false);
+    let_a_crowd_wait(&rig);
+    for (int i = 0; i < MANY; i++)
+        stream_establish(rig.streams[i]);
+    assert_null(rig.io.turns.idle);
+    uv_run(&rig.loop, UV_RUN_ONCE);
+    assert_int_equal(rig.delivered, MANY);
+    rig_stop(&rig);
+}
+
+// The rest without sockets.
+
+#define CROWD (NEWCOMERS_SILENT_MAX + 8)
+
+static struct crowd {
+    uv_loop_t loop;
+    struct wheel wheel;
+    struct turns turns;
+    struct newcomer newcomers[CROWD];
+    size_t count;
+    size_t served[CROWD], served_count;
+    size_t crowded_out[CROWD], crowded_out_count;
+} crowd;
+
+static void on_serve(struct newcomer *newcomer)
+{
+    crowd.served[crowd.served_count++] = (size_t)(newcomer - crowd.newcomers);
+}
+
+static void on_crowd_out(struct newcomer *newcomer)
+{
+    crowd.crowded_out[crowd.crowded_out_count++] = (size_t)(newcomer - crowd.newcomers);
+    turns_leave(&crowd.turns, newcomer);
+}
+
+static void more_enter(size_t count)
+{
+    static const struct newcomer_callbacks callbacks = {.serve = on_serve,
+                                                        .crowd_out = on_crowd_out};
+
+    while (count-- > 0)
+        turns_enter(&crowd.turns, &crowd.newcomers[crowd.count++], &callbacks);
+}
+
+static void crowd_start(size_t count)
+{
+    memset(&crowd, 0, sizeof crowd);
+    uv_loop_init(&crowd.loop);
+    wheel_init(&crowd.wheel, clock_ms());
+    turns_init(&crowd.turns, &crowd.loop, &crowd.wheel);
+    more_enter(count);
+}
+
+static void crowd_stop(void)
+{
+    for (size_t i = 0; i < CROWD; i++)
+        turns_leave(&crowd.turns, &crowd.newcomers[i]);
+    assert_null(crowd.turns.idle);
+    assert_int_equal(uv_run(&crowd.loop, UV_RUN_DEFAULT), 0);
+    assert_int_equal(uv_loop_close(&crowd.loop), 0);
+}
+
+static void line_up(size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++)
+        turns_line_up(&crowd.turns, &crowd.newcomers[i]);
+}
+
+static void serve(size_t from, size_t to)
+{
+    line_up(from, to);
+    while (crowd.turns.idle)
+        uv_run(&crowd.loop, UV_RUN_NOWAIT);
+    crowd.served_count = 0;
+}
+
+// Those that go on come first, but cannot keep out those that begin.
+static void test_who_goes_on_comes_first(void **state)
+{
+    static const size_t order[] = {0, 1, 20, 21, 22, 23, 24, 25, 2, 3, 26, 27, 4, 5, 6, 7};
+
+    (void)state;
+    crowd_start(30);
+    serve(20, 28);
+    line_up(0, 28);
+    uv_run(&crowd.loop, UV_RUN_NOWAIT);
+    assert_int_equal(crowd.served_count, TURN_STEPS_MAX);
+    uv_run(&crowd.loop, UV_RUN_NOWAIT);
+    assert_int_equal(crowd.served_count, 2 * TURN_STEPS_MAX);
+    assert_memory_equal(crowd.served, order, sizeof order);
+    while (crowd.turns.idle)
+        uv_run(&crowd.loop, UV_RUN_NOWAIT);
+    assert_int_equal(crowd.served_count, 28);
+    crowd_stop();
+}
+
+static void test_one_silent_too_many(void **state)
+{
+    (void)state;
+    crowd_start(NEWCOMERS_SILENT_MAX);
+    line_up(0, 1);
+    more_enter(1); // who is in line does not count
+    assert_int_equal(crowd.crowded_out_count, 0);
+    more_enter(2);
+    assert_int_equal(crowd.crowded_out_count, 2);
+    assert_int_equal(crowd.crowded_out[0], 1);
+    assert_int_equal(crowd.crowded_out[1], 2);
+    crowd_stop();
+}
+
+static void pass_time(uint64_t ms)
+{
+    for (size_t i = 0; i < crowd.count; i++)
+        crowd.newcomers[i].since_ms -= (uint32_t)ms;
+    wheel_run(&crowd.wheel, clock_ms() + ms);
+    uv_run(&crowd.loop, UV_RUN_NOWAIT);
+}
+
+// Nobody begins, and the loop sleeps, until there is room: by one that goes, or by those that are
+// quiet for long.
+static void test_too_many_under_way(void **state)
+{
+    const size_t max = NEWCOMERS_UNDER_WAY_MAX;
+
+    (void)state;
+    crowd_start(max + 20);
+    serve(0, max);
+    line_up(max, max + 20);
+    uv_run(&crowd.loop, UV_RUN_NOWAIT);
+    assert_false(uv_is_active((uv_handle_t *)crowd.turns.idle));
+    assert_int_equal(crowd.served_count, 0);
+
+    turns_leave(&crowd.turns, &crowd.newcomers[5]);
+    pass_time(200);
+    assert_int_equal(crowd.served_count, 1);
+    assert_int_equal(crowd.served[0], max);
+    assert_false(uv_is_active((uv_handle_t *)crowd.turns.idle));
+
+    line_up(0, 1); // goes on, and is not quiet for long
+    uv_run(&crowd.loop, UV_RUN_NOWAIT);
+    assert_int_equal(crowd.served_count, 2);
+    assert_int_equal(crowd.crowded_out_count, 0);
+
+    pass_time(NEWCOMER_QUIET_LIMIT_MS - 200);
+    while (crowd.turns.idle && uv_is_active((uv_handle_t *)crowd.turns.idle))
+        uv_run(&crowd.loop, UV_RUN_NOWAIT);
+    assert_int_equal(crowd.served_count, 2 + 19);
+    assert_int_equal(crowd.crowded_out_count, 19);
+    assert_int_equal(crowd.crowded_out[0], 1);
+    crowd_stop();
+}
+
+static void test_room_is_made_by_who_was_quiet_for_long(void **state)
+{
+    (void)state;
+    crowd_start(4);
+    serve(3, 4);
+    assert_false(turns_crowd_out(&crowd.turns));
+    crowd.loop.time += NEWCOMER_QUIET_LIMIT_MS - 1;
+    assert_false(turns_crowd_out(&crowd.turns));
+    line_up(0, 1);
+    crowd.loop.time += 1;
+    for (int i = 0; i < 3; i++)
+        assert_true(turns_crowd_out(&crowd.turns));
+    assert_false(turns_crowd_out(&crowd.turns)); // the other one is in line
+    assert_int_equal(crowd.crowded_out[0], 1);
+    assert_int_equal(crowd.crowded_out[1], 2);
+    assert_int_equal(crowd.crowded_out[2], 3);
+    crowd_stop();
+}
+
+static void test_full_line(void **state)
+{
+    (void)state;
+    crowd_start(NEWCOMERS_LINE_MAX);
+    serve(0, 10);
+    line_up(0, NEWCOMERS_LINE_MAX - 1);
+    assert_false(turns_line_full(&crowd.turns));
+    line_up(NEWCOMERS_LINE_MAX - 1, NEWCOMERS_LINE_MAX);
+    assert_true(turns_line_full(&crowd.turns));
+    uv_run(&crowd.loop, UV_RUN_NOWAIT);
+    assert_false(turns_line_full(&crowd.turns));
+    crowd_stop();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_few_in_each_turn),
         cmocka_unit_test(test_closed_while_they_wait),
         cmocka_unit_test(test_all_closed_while_they_wait),
-        cmocka_unit_test(test_line_does_not_grow),
         cmocka_unit_test(test_hung_up_while_they_wait),
         cmocka_unit_test(test_reset_behind_the_hello),
         cmocka_unit_test(test_silence_costs_no_tls),
+        cmocka_unit_test(test_plain_newcomers_share_and_the_established_do_not),
+        cmocka_unit_test(test_established_while_it_waits),
+        cmocka_unit_test(test_who_goes_on_comes_first),
+        cmocka_unit_test(test_one_silent_too_many),
+        cmocka_unit_test(test_too_many_under_way),
+        cmocka_unit_test(test_room_is_made_by_who_was_quiet_for_long),
+        cmocka_unit_test(test_full_line),
     };
     int failed;
 

@@ -555,6 +555,8 @@ static void test_varz_names(void **state)
         "derper_login_refused",
         "derper_client_ends",
         "derper_accept_pauses",
+        "derper_line_pauses",
+        "derper_newcomers_crowded_out",
         "derper_handshakes_delayed",
         "derper_tls_record_faults",
         "derper_http_requests",
