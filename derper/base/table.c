@@ -62,6 +62,18 @@ void *table_find(const struct table *table, const struct key *key)
     return table->capacity ? table_find_hashed(table, key, key_hash(key)) : NULL;
 }
 
+void *table_find_hash(const struct table *table, uint64_t hash)
+{
+    size_t i = hash;
+
+    if (table->capacity == 0)
+        return NULL;
+    while (table->slots[i &= table->capacity - 1] &&
+           key_hash(key_of(table, table->slots[i])) != hash)
+        i++;
+    return table->slots[i];
+}
+
 static void resize(struct table *table, size_t capacity)
 {
     void **old = table->slots;

@@ -35,6 +35,9 @@ void *table_find(const struct table *table, const struct key *key);
 // The same for a caller that has key_hash(key) at hand.
 void *table_find_hashed(const struct table *table, const struct key *key, uint64_t hash);
 
+// For a caller that has nothing but key_hash(key). Two keys of one hash cannot be told apart here.
+void *table_find_hash(const struct table *table, uint64_t hash);
+
 // The key must be absent. Aborts when memory is exhausted.
 void table_insert(struct table *table, void *value);
 

@@ -231,7 +231,7 @@ void client_close(struct client *client, enum client_end end)
     else
         counter_add(&worker->counters.logins_pending, -1);
     stream_close(client->stream);
-    routes_deinit(&client->routes);
+    sent_to_free(client->sent_to);
     frame_reader_deinit(&client->reader);
     pool_put(&worker->client_pool, client);
 }

@@ -77,8 +77,8 @@ struct relay_counters {
     struct counter peer_gone_not_here_frames;
     struct counter peer_gone_limited; // not-here answers that the sender's limiter held back
     struct counter write_timeouts;
-    struct counter control_dropped; // control frames to a client that takes nothing
-    struct counter routes_full;     // destinations beyond a client's remembered ones
+    struct counter control_dropped; // control frames to a client or worker that takes nothing
+    struct counter sent_to_full;    // packets to peers beyond those that a client may remember
     struct counter login_refused[LOGIN_RESULTS];
     struct counter client_ends[CLIENT_ENDS];
     struct counter write_frames[WRITE_FRAMES_BUCKETS];

@@ -46,10 +46,10 @@ static struct directory_shard *lock_shard(struct directory *directory, uint64_t 
     return shard;
 }
 
-// Every change of a shard, seen by those who remember answers.
-static void changed(struct directory_shard *shard)
+// Every change of a key, seen by those who remember answers.
+static void changed(struct directory_shard *shard, uint64_t hash)
 {
-    atomic_fetch_add_explicit(&shard->epoch, 1, memory_order_release);
+    atomic_fetch_add_explicit(&shard->epochs[directory_epoch_of(hash)], 1, memory_order_release);
 }
 
 static void add(_Atomic int64_t *gauge, int64_t n)
@@ -157,7 +157,7 @@ bool directory_add(struct directory *directory, const struct key *key,
         table_insert(&shard->entries, entry);
     }
     count_joined(directory, entry_count(entry));
-    changed(shard);
+    changed(shard, hash);
     pthread_mutex_unlock(&shard->lock);
     return dup;
 }
@@ -185,7 +185,7 @@ bool directory_remove(struct directory *directory, const struct key *key,
             entry->several->kept = merge(entry->several->kept, keep);
         count_left(directory, entry->several->count);
     }
-    changed(shard);
+    changed(shard, hash);
     pthread_mutex_unlock(&shard->lock);
     return last;
 }
@@ -196,7 +196,18 @@ bool directory_find(struct directory *directory, const struct key *key, uint64_t
     struct directory_shard *shard = lock_shard(directory, hash);
     const struct entry *entry = table_find_hashed(&shard->entries, key, hash);
 
-    *epoch = atomic_load_explicit(&shard->epoch, memory_order_relaxed);
+    *epoch = atomic_load_explicit(&shard->epochs[directory_epoch_of(hash)], memory_order_relaxed);
+    if (entry)
+        *out = entry->active;
+    pthread_mutex_unlock(&shard->lock);
+    return entry != NULL;
+}
+
+bool directory_find_hash(struct directory *directory, uint64_t hash, struct client_handle *out)
+{
+    struct directory_shard *shard = lock_shard(directory, hash);
+    const struct entry *entry = table_find_hash(&shard->entries, hash);
+
     if (entry)
         *out = entry->active;
     pthread_mutex_unlock(&shard->lock);
@@ -215,7 +226,7 @@ bool directory_touch(struct directory *directory, const struct key *key,
     dup = entry_count(entry) > 1;
     if (!client_handle_equal(&entry->active, handle)) {
         entry->active = *handle;
-        changed(shard);
+        changed(shard, hash);
     }
     pthread_mutex_unlock(&shard->lock);
     return dup;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // Which connection of which worker a key's packets go to. The one structure that workers share:
-// sharded, each shard with a lock that is held for a look-up, and an epoch by which a worker sees,
-// without the lock, that what it remembers of the shard still holds.
+// sharded, each shard with a lock that is held for a look-up, and epochs by which a worker sees,
+// without the lock, that what it remembers of some keys still holds.
 #ifndef DERPER_RELAY_DIRECTORY_H
 #define DERPER_RELAY_DIRECTORY_H
 
@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #define DIRECTORY_SHARDS 64 // chosen by the top 6 bits of the hash; the table uses the low ones
+#define DIRECTORY_EPOCHS 64 // of each shard, chosen by the next 6 bits
 
 // Connections of one key. A node that comes back while its old connections have not been found dead
 // has a few.
@@ -36,8 +37,10 @@ static inline bool client_handle_equal(const struct client_handle *a, const stru
 
 struct directory_shard {
     pthread_mutex_t lock;
-    _Atomic uint32_t epoch; // changes with every change of the shard
     struct table entries;
+    // Each changes with every change of its keys. With one for a whole shard, a stranger whose two
+    // connections send in turn would send everybody else's packets to the lock.
+    _Atomic uint32_t epochs[DIRECTORY_EPOCHS];
 } __attribute__((aligned(128)));
 
 struct directory {
@@ -68,10 +71,12 @@ bool directory_remove(struct directory *directory, const struct key *key,
                       const struct client_handle *handle, void *keep,
                       void *(*merge)(void *old, void *new), void **kept);
 
-// The key's active connection. False when it has none. `*epoch` receives the shard's epoch of this
-// answer.
+// The key's active connection. False when it has none. `*epoch` receives the epoch of this answer.
 bool directory_find(struct directory *directory, const struct key *key, uint64_t hash,
                     struct client_handle *out, uint32_t *epoch);
+
+// The same for a caller that has the hash only.
+bool directory_find_hash(struct directory *directory, uint64_t hash, struct client_handle *out);
 
 // One of several connections has sent something and becomes the active one. False when it is the
 // only one left.
@@ -83,11 +88,17 @@ static inline unsigned directory_shard_of(uint64_t hash)
     return (unsigned)(hash >> 58);
 }
 
-// The present epoch of the shard that a key of this hash is in.
+static inline unsigned directory_epoch_of(uint64_t hash)
+{
+    return (unsigned)(hash >> 52) % DIRECTORY_EPOCHS;
+}
+
+// The present epoch of a key of this hash.
 static inline uint32_t directory_epoch(const struct directory *directory, uint64_t hash)
 {
-    return atomic_load_explicit(&directory->shards[directory_shard_of(hash)].epoch,
-                                memory_order_acquire);
+    const struct directory_shard *shard = &directory->shards[directory_shard_of(hash)];
+
+    return atomic_load_explicit(&shard->epochs[directory_epoch_of(hash)], memory_order_acquire);
 }
 
 #endif

@@ -57,32 +57,23 @@ static void send_away(struct worker *worker, struct route *route, const struct c
         outgoing_count_drop(worker, DROP_QUEUE_TAIL, kind, len - PACKET_OFFSET);
 }
 
-static bool is_here(const struct route *route, void *data)
+static bool is_here(uint64_t hash, void *data)
 {
     struct client_handle handle;
-    uint32_t epoch;
 
-    return directory_find(data, &route->destination, route->hash, &handle, &epoch);
+    return directory_find_hash(data, hash, &handle);
 }
 
-// Remembers where a destination was found, in place of one that has left if need be. NULL when
-// there are too many.
-static struct route *remember(struct client *client, const struct key *destination, uint64_t hash,
-                              const struct client_handle *handle, uint32_t epoch)
+// Whom the client has sent to is told when it has gone. False when there are too many.
+static bool note_sent_to(struct client *client, uint64_t hash)
 {
     struct worker *worker = client->worker;
-    struct routes *routes = &client->routes;
-    const uint64_t now_ms = uv_now(&worker->loop);
-    struct route *route = routes_add(routes, destination, hash, handle, epoch);
 
-    if (!route && now_ms >= routes->swept_ms + ROUTES_SWEEP_MS) {
-        routes->swept_ms = now_ms;
-        routes_sweep(routes, is_here, &worker->relay->directory);
-        route = routes_add(routes, destination, hash, handle, epoch);
-    }
-    if (!route)
-        count(&worker->counters.routes_full);
-    return route;
+    if (sent_to_add(&client->sent_to, hash, uv_now(&worker->loop), is_here,
+                    &worker->relay->directory))
+        return true;
+    count(&worker->counters.sent_to_full);
+    return false;
 }
 
 // Where packets for `destination` go now. False when it is not connected.
@@ -90,26 +81,28 @@ static bool find_destination(struct client *client, const struct key *destinatio
                              struct client_handle *out, struct route **found)
 {
     struct directory *directory = &client->worker->relay->directory;
+    struct routes *routes = &client->worker->routes;
+    const struct client_handle *from = &client->handle;
     uint64_t hash;
     uint32_t epoch;
-    struct route *route = routes_find(&client->routes, destination, &hash);
+    struct route *route = routes_find(routes, from, destination, &client->last_route, &hash);
 
     *found = route;
     if (route && route->epoch == directory_epoch(directory, hash)) {
         *out = route->handle;
         return true;
     }
-    if (!directory_find(directory, destination, hash, out, &epoch)) {
-        if (route)
-            routes_forget(&client->routes, route);
+    if (!directory_find(directory, destination, hash, out, &epoch))
         return false;
+    // Anew each time, as it may have been away and forgotten.
+    if (!note_sent_to(client, hash)) {
+        *found = NULL;
+        return true;
     }
-    if (route) {
-        route->handle = *out;
-        route->epoch = epoch;
-    } else {
-        *found = remember(client, destination, hash, out, epoch);
-    }
+    if (!route)
+        *found = route = routes_add(routes, from, destination, &client->last_route, hash);
+    route->handle = *out;
+    route->epoch = epoch;
     return true;
 }
 
@@ -140,19 +133,28 @@ void forward_packet(struct client *client, uint8_t *frame, size_t len)
         outgoing_not_here(client, &destination);
 }
 
-void forward_peer_gone(struct worker *worker, const struct route *destination,
-                       const struct key *peer)
+// Lost when the inbox is as full as packets may make it: thousands may leave in one turn, each of
+// whom has sent to thousands.
+static void send_news(struct worker *worker, const struct client_handle *to, enum message_type type,
+                      const uint8_t *body, size_t len)
+{
+    struct outbox *outbox = &worker->outboxes[to->worker];
+
+    if (inbox_bytes(&worker->relay->workers[to->worker]->inbox, outbox) < 2 * INBOX_MAX_BYTES)
+        outbox_append(outbox, &worker->batches, to, type, body, len);
+    else
+        count(&worker->counters.control_dropped);
+}
+
+void forward_peer_gone(struct worker *worker, uint64_t hash, const struct key *peer)
 {
     struct client_handle to;
     struct client *client;
-    uint32_t epoch;
 
-    if (!directory_find(&worker->relay->directory, &destination->destination, destination->hash,
-                        &to, &epoch))
+    if (!directory_find_hash(&worker->relay->directory, hash, &to))
         return;
     if (to.worker != worker->index) {
-        outbox_append(&worker->outboxes[to.worker], &worker->batches, &to, MESSAGE_PEER_GONE,
-                      peer->bytes, KEY_BYTES);
+        send_news(worker, &to, MESSAGE_PEER_GONE, peer->bytes, KEY_BYTES);
         return;
     }
     client = slots_find(&worker->slots, &to);
@@ -177,18 +179,41 @@ void forward_duplicate(struct worker *worker, const struct client_handle *handle
                       MESSAGE_DUPLICATE, NULL, 0);
 }
 
+static void deliver_sent_to(struct worker *worker, const struct client_handle *to, uint64_t hash)
+{
+    struct client *client = slots_find(&worker->slots, to);
+
+    if (client)
+        note_sent_to(client, hash);
+}
+
+// A peer that has come back meanwhile, to another worker, may have sent packets that came before
+// this message. It is not gone then, and its new connection remembers this client.
 static void deliver_peer_gone(struct worker *worker, const struct message *message)
 {
     struct client *client = slots_find(&worker->slots, &message->to);
+    struct client_handle back;
     struct key peer;
+    uint64_t hash;
 
+    if (!client)
+        return;
     memcpy(peer.bytes, message_body(message), KEY_BYTES);
-    if (client)
+    if (!directory_find_hash(&worker->relay->directory, key_hash(&peer), &back)) {
         outgoing_peer_gone(client, &peer);
+        return;
+    }
+    hash = key_hash(&client->key);
+    if (back.worker == worker->index)
+        deliver_sent_to(worker, &back, hash);
+    else
+        send_news(worker, &back, MESSAGE_SENT_TO, (const uint8_t *)&hash, sizeof hash);
 }
 
 void forward_deliver(struct worker *worker, const struct message *message)
 {
+    uint64_t hash;
+
     switch ((enum message_type)message->type) {
     case MESSAGE_PACKET_DISCO:
     case MESSAGE_PACKET_OTHER:
@@ -199,6 +224,10 @@ void forward_deliver(struct worker *worker, const struct message *message)
         break;
     case MESSAGE_PEER_GONE:
         deliver_peer_gone(worker, message);
+        break;
+    case MESSAGE_SENT_TO:
+        memcpy(&hash, message_body(message), sizeof hash);
+        deliver_sent_to(worker, &message->to, hash);
         break;
     case MESSAGE_DUPLICATE:
         mark_duplicate(worker, &message->to);

@@ -9,9 +9,8 @@
 // A whole SendPacket frame of `client`, which is rewritten in place into what its destination gets.
 void forward_packet(struct client *client, uint8_t *frame, size_t len);
 
-// `destination` has got packets from `peer`, whose last connection has ended.
-void forward_peer_gone(struct worker *worker, const struct route *destination,
-                       const struct key *peer);
+// The key of this hash has got packets from `peer`, whose last connection has ended.
+void forward_peer_gone(struct worker *worker, uint64_t hash, const struct key *peer);
 
 // The key of that client is connected more than once now.
 void forward_duplicate(struct worker *worker, const struct client_handle *handle);

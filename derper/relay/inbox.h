@@ -26,7 +26,9 @@ enum message_type {
     MESSAGE_PACKET_DISCO, // body: a whole RecvPacket frame
     MESSAGE_PACKET_OTHER,
     MESSAGE_PEER_GONE, // body: the key of the peer that has left
-    MESSAGE_DUPLICATE, // the client's key is connected more than once now; no body
+    MESSAGE_SENT_TO,   // body: the hash of a key that the client's key has sent to
+    MESSAGE_DUPLICATE, // the client's key is connected more than once now; no body. Never lost, and
+                       // at most one for each time that a second connection of a key logs in
 };
 
 struct message {

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "relay/membership.h"
 
-#include "base/memory.h"
 #include "relay/forward.h"
 #include "relay/outgoing.h"
 
 #include <sodium.h>
-#include <stdlib.h>
 
 // False when the key has too many connections; nothing has changed then.
 static bool join(struct client *client, const struct client_info *info)
@@ -53,19 +51,9 @@ enum login_result member_login(struct client *client, const uint8_t *payload, si
     return result;
 }
 
-static void *merge_routes(void *old, void *new)
+static void *merge(void *old, void *new)
 {
-    if (!old)
-        return new;
-    routes_merge(old, new);
-    return old;
-}
-
-static void tell_gone(const struct route *route, void *data)
-{
-    struct client *client = data;
-
-    forward_peer_gone(client->worker, route, &client->key);
+    return sent_to_merge(old, new);
 }
 
 static void count_left(const struct client *client)
@@ -81,19 +69,18 @@ static void count_left(const struct client *client)
 void member_leave(struct client *client)
 {
     struct worker *worker = client->worker;
-    struct routes *mine = memory_get(sizeof *mine);
-    void *kept = NULL;
+    struct sent_to *mine = client->sent_to;
+    void *kept;
 
-    *mine = client->routes;
-    client->routes = (struct routes){0};
+    client->sent_to = NULL;
     count_left(client);
     slots_give_back(&worker->slots, &client->handle);
-    if (!directory_remove(&worker->relay->directory, &client->key, &client->handle, mine,
-                          merge_routes, &kept))
+    if (!directory_remove(&worker->relay->directory, &client->key, &client->handle, mine, merge,
+                          &kept))
         return;
-    mine = merge_routes(kept, mine);
-    if (!atomic_load_explicit(&worker->relay->stopping, memory_order_relaxed))
-        routes_each(mine, tell_gone, client);
-    routes_deinit(mine);
-    free(mine);
+    mine = sent_to_merge(kept, mine);
+    if (mine && !atomic_load_explicit(&worker->relay->stopping, memory_order_relaxed))
+        for (size_t i = 0; i < mine->count; i++)
+            forward_peer_gone(worker, mine->hashes[i], &client->key);
+    sent_to_free(mine);
 }

@@ -1,59 +1,44 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The destinations that one client has sent to, and where each was found last: the packets that
-// follow need no lock, and those who received something learn when the client is gone. One thread
-// at a time.
+// Where the packets of a worker's clients went last: the ones that follow need no lock. A cache of
+// a fixed size for all clients of the worker, so an idle client has no part in it, and one that
+// speaks with many takes no memory. One thread.
 #ifndef DERPER_RELAY_ROUTES_H
 #define DERPER_RELAY_ROUTES_H
 
 #include "relay/counters.h"
 #include "relay/directory.h"
 
-// Destinations remembered for one client. A node speaks with a few hundred peers at a time; those
-// that have left are swept out when the limit is hit, at most every ROUTES_SWEEP_MS.
-#define ROUTES_MAX 4096
-#define ROUTES_SWEEP_MS 10000
+#define ROUTES_MAX 4096 // of one worker. A packet whose route was pushed out takes the lock again
+#define ROUTES_WAYS 4   // places that a route may be in
 
 struct route {
     struct key destination;
-    uint64_t hash; // of destination
-    struct client_handle handle;
-    uint32_t epoch; // of the directory's shard when `handle` was found
+    uint64_t hash;                       // of destination
+    uint32_t from_slot, from_generation; // the sender; generation 0: a free place
+    struct client_handle handle;         // of the destination
+    uint32_t epoch;                      // the directory's for `hash` when `handle` was found
     uint32_t taken; // forward.c's: the destination's inbox, when what follows began
     uint32_t flow_bytes[PACKET_KINDS]; // put into it since
     uint16_t flow_packets[PACKET_KINDS];
 };
 
-// All zero at the start: no memory until something is remembered. A route stays where it is until
-// the next one is added, forgotten or swept.
 struct routes {
-    struct route *entries; // open addressing
-    uint64_t swept_ms;     // the owner's: when it swept last
-    uint16_t capacity;     // power of two, or 0
-    uint16_t count;
-    uint16_t last; // the entry that was used last, as far as there is any
+    struct route *entries;
+    unsigned turn; // whose turn it is to be pushed out
 };
 
+void routes_init(struct routes *routes);
 void routes_deinit(struct routes *routes);
 
-// NULL when not remembered.
-struct route *routes_find(struct routes *routes, const struct key *destination, uint64_t *hash);
+// NULL when not remembered. `*last` is the sender's: where the route is that it used last, at first
+// anything. `*hash` receives key_hash(destination).
+struct route *routes_find(const struct routes *routes, const struct client_handle *from,
+                          const struct key *destination, uint16_t *last, uint64_t *hash);
 
-// Remembers a destination that is not remembered yet. NULL when there are ROUTES_MAX.
-struct route *routes_add(struct routes *routes, const struct key *destination, uint64_t hash,
-                         const struct client_handle *handle, uint32_t epoch);
-
-// Forgets a destination that is remembered.
-void routes_forget(struct routes *routes, struct route *route);
-
-// Forgets every destination that `keep` says no to.
-void routes_sweep(struct routes *routes, bool (*keep)(const struct route *route, void *data),
-                  void *data);
-
-// Moves what `from` holds into `into`, as far as there is room, and frees `from` (a heap object).
-void routes_merge(struct routes *into, struct routes *from);
-
-void routes_each(const struct routes *routes, void (*each)(const struct route *route, void *data),
-                 void *data);
+// A place for a route that is not remembered yet, which has all but `handle` and `epoch`. Stays
+// until the next one is added.
+struct route *routes_add(struct routes *routes, const struct client_handle *from,
+                         const struct key *destination, uint16_t *last, uint64_t hash);
 
 #endif

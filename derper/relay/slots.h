@@ -24,7 +24,7 @@ void slots_give_back(struct slots *slots, const struct client_handle *handle);
 // NULL when that tenant has gone.
 struct client *slots_find(const struct slots *slots, const struct client_handle *handle);
 
-// All slots must be free.
+// Also when clients are left: no handle finds one any more.
 void slots_deinit(struct slots *slots);
 
 #endif

@@ -24,6 +24,7 @@
 #include "relay/inbox.h"
 #include "relay/queue.h"
 #include "relay/routes.h"
+#include "relay/sent_to.h"
 #include "relay/shared.h"
 #include "relay/slots.h"
 
@@ -53,6 +54,7 @@ struct worker {
     struct pool client_pool;
     struct list dirty; // with something to send, or doomed
     struct chunk_pool chunks;
+    struct routes routes;
     struct relay_counters counters;
 
     struct outbox *outboxes; // one for each worker; our own stays empty
@@ -67,8 +69,8 @@ struct worker {
 // stands between: ClientInfo opened, answer awaited, reading paused.)
 enum client_state { CLIENT_LOGIN, CLIENT_UP }; // the first by zeroed memory
 
-// An idle client is this, its stream and its routes: what grows here is paid a hundred thousand
-// times.
+// An idle client is this, its stream and whom it has sent to: what grows here is paid a hundred
+// thousand times.
 struct client {
     struct worker *worker;
     struct stream *stream;
@@ -81,13 +83,14 @@ struct client {
     struct frame_reader reader;
     struct queue control;
     struct queue packets[PACKET_KINDS];
-    struct routes routes;
+    struct sent_to *sent_to;
     struct bucket not_here;
     uint64_t since_ms;      // upgrade
     uint32_t dropped;       // packets for this client
     uint32_t unsent_before; // sealed bytes that waited when the limit of a blocked write began
     uint32_t write_end_ms;  // low bits of the clock: when that limit ends
     uint16_t jitter_ms;
+    uint16_t last_route;   // as routes_find wants it
     uint8_t end : 4;       // enum client_end: why frames.c has stopped reading
     uint8_t lagging : 1;   // a write has blocked since nothing waited
     uint8_t state : 1;     // enum client_state

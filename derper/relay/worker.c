@@ -239,6 +239,7 @@ int worker_init(struct worker *worker, struct relay *relay, size_t index)
     list_init(&worker->clients);
     list_init(&worker->dirty);
     inbox_init(&worker->inbox);
+    routes_init(&worker->routes);
     pthread_mutex_init(&worker->task_lock, NULL);
     worker->outboxes = memory_zeroed(relay->config.workers * sizeof *worker->outboxes);
     return 0;
@@ -277,6 +278,7 @@ void worker_deinit(struct worker *worker)
     pool_deinit(&worker->client_pool);
     io_context_deinit(&worker->io);
     batch_free_all(worker->batches.head);
+    routes_deinit(&worker->routes);
     free(worker->outboxes);
     slots_deinit(&worker->slots);
 }

@@ -97,7 +97,7 @@ static const struct entry own_entries[] = {
     {"derper_peer_gone_limited", METRIC_COUNTER, RELAY(peer_gone_limited)},
     {"derper_waiting_bytes", METRIC_GAUGE, RELAY(waiting_bytes)},
     {"derper_control_frames_dropped", METRIC_COUNTER, RELAY(control_dropped)},
-    {"derper_routes_full", METRIC_COUNTER, RELAY(routes_full)},
+    {"derper_sent_to_full", METRIC_COUNTER, RELAY(sent_to_full)},
 };
 
 static void put_entries(struct metrics *metrics, const struct entry *entries, size_t count,

@@ -77,6 +77,7 @@ static void check_all(const struct table *table, size_t expected)
         assert_ptr_equal(table_find(table, &key), values[i].in ? &values[i] : NULL);
         assert_ptr_equal(table_find_hashed(table, &key, key_hash(&key)),
                          values[i].in ? &values[i] : NULL);
+        assert_ptr_equal(table_find_hash(table, key_hash(&key)), values[i].in ? &values[i] : NULL);
     }
 }
 
@@ -207,6 +208,7 @@ static void test_empty(void **state)
     table_init(&table, offsetof(struct value, key));
     assert_null(table_find(&table, &values[0].key));
     assert_null(table_find_hashed(&table, &values[0].key, 7));
+    assert_null(table_find_hash(&table, 7));
     assert_null(table_remove(&table, &values[0].key));
     table_each(&table, count_value, &visited);
     assert_int_equal(visited, 0);

@@ -83,12 +83,25 @@ static uint32_t epoch_of(const struct directory *directory, uint32_t key)
 static void assert_active(struct directory *directory, uint32_t key, uint32_t conn)
 {
     const struct client_handle expected = handle_of(conn);
+    const struct key k = key_of(key);
     struct client_handle out;
     uint32_t epoch;
 
     assert_true(find(directory, key, &out, &epoch));
     assert_true(client_handle_equal(&out, &expected));
+    assert_true(directory_find_hash(directory, key_hash(&k), &out));
+    assert_true(client_handle_equal(&out, &expected));
     assert_int_equal(epoch, epoch_of(directory, key));
+}
+
+static void assert_absent(struct directory *directory, uint32_t key)
+{
+    const struct key k = key_of(key);
+    struct client_handle out;
+    uint32_t epoch;
+
+    assert_false(find(directory, key, &out, &epoch));
+    assert_false(directory_find_hash(directory, key_hash(&k), &out));
 }
 
 static void assert_gauges(const struct directory *directory, int64_t keys, int64_t dup_keys,
@@ -253,19 +266,29 @@ static void test_kept(void **state)
     directory_deinit(&directory);
 }
 
+#define EPOCHS (DIRECTORY_SHARDS * DIRECTORY_EPOCHS)
+
+static uint32_t epoch_at(const struct directory *directory, unsigned i)
+{
+    const struct directory_shard *shard = &directory->shards[i / DIRECTORY_EPOCHS];
+
+    return atomic_load(&shard->epochs[i % DIRECTORY_EPOCHS]);
+}
+
 static void test_epochs(void **state)
 {
     struct directory directory;
     struct client_handle out;
     uintptr_t kept;
-    uint32_t epoch, before[DIRECTORY_SHARDS];
+    uint32_t epoch, before[EPOCHS];
     const struct key key = key_of(1);
-    const unsigned mine = directory_shard_of(key_hash(&key));
+    const unsigned mine =
+        directory_shard_of(key_hash(&key)) * DIRECTORY_EPOCHS + directory_epoch_of(key_hash(&key));
 
     (void)state;
     directory_init(&directory);
-    for (int i = 0; i < DIRECTORY_SHARDS; i++)
-        before[i] = atomic_load(&directory.shards[i].epoch);
+    for (unsigned i = 0; i < EPOCHS; i++)
+        before[i] = epoch_at(&directory, i);
     add(&directory, 1, 1, &out);
     assert_int_not_equal(epoch_of(&directory, 1), before[mine]);
     before[mine] = epoch_of(&directory, 1);
@@ -283,9 +306,9 @@ static void test_epochs(void **state)
     before[mine] = epoch_of(&directory, 1);
     remove_conn(&directory, 1, 2, 0, &kept);
     assert_int_not_equal(epoch_of(&directory, 1), before[mine]);
-    for (unsigned i = 0; i < DIRECTORY_SHARDS; i++)
+    for (unsigned i = 0; i < EPOCHS; i++)
         if (i != mine)
-            assert_int_equal(atomic_load(&directory.shards[i].epoch), before[i]);
+            assert_int_equal(epoch_at(&directory, i), before[i]);
     directory_deinit(&directory);
 }
 
@@ -302,16 +325,13 @@ static void model_check(struct directory *directory, const struct model_key *key
     int64_t present = 0, dup_keys = 0, dup_conns = 0;
 
     for (uint32_t k = 0; k < KEYS; k++) {
-        struct client_handle out;
-        uint32_t epoch;
-
         present += keys[k].count > 0;
         dup_keys += keys[k].count > 1;
         dup_conns += keys[k].count > 1 ? keys[k].count : 0;
         if (keys[k].count > 0)
             assert_active(directory, k, keys[k].conns[keys[k].active]);
         else
-            assert_false(find(directory, k, &out, &epoch));
+            assert_absent(directory, k);
     }
     assert_gauges(directory, present, dup_keys, dup_conns);
 }
