@@ -42,7 +42,8 @@ struct stream {
 struct unsent {
     struct unsent *next;
     size_t len, sent;
-    bool answer; // the engine's own words, not the owner's
+    size_t write_len; // sealed bytes of the whole write, with what the socket took at once
+    bool answer;      // the engine's own words, not the owner's
     uint8_t data[];
 };
 

@@ -172,12 +172,14 @@ static ssize_t send_some(const struct stream *stream, const uint8_t *data, size_
     return errno == EAGAIN || errno == EINTR ? 0 : uv_translate_sys_error(errno);
 }
 
-static void keep_unsent(struct stream *stream, bool answer, const uint8_t *data, size_t len)
+// What stands in the context's `out` behind the first `sent` bytes.
+static void keep_unsent(struct stream *stream, bool answer, size_t write_len, size_t sent)
 {
+    const size_t len = write_len - sent;
     struct unsent *unsent = memory_get(sizeof *unsent + len), **last = &stream->unsent;
 
-    *unsent = (struct unsent){.answer = answer, .len = len};
-    memcpy(unsent->data, data, len);
+    *unsent = (struct unsent){.answer = answer, .len = len, .write_len = write_len};
+    memcpy(unsent->data, stream->io->out + sent, len);
     stream->io->unsent_bytes += sizeof *unsent + len;
     while (*last)
         last = &(*last)->next;
@@ -338,7 +340,7 @@ static int flush_out(struct stream *stream, bool answer)
     if (n < 0)
         return (int)n;
     if ((size_t)n < len)
-        keep_unsent(stream, answer, io->out + n, len - (size_t)n);
+        keep_unsent(stream, answer, len, (size_t)n);
     return 0;
 }
 
@@ -381,6 +383,19 @@ size_t stream_held_bytes(const struct stream *stream)
     for (const struct unsent *unsent = stream->unsent; unsent; unsent = unsent->next)
         bytes += sizeof *unsent + unsent->len;
     return bytes;
+}
+
+size_t stream_untaken_bytes(const struct stream *stream, size_t written)
+{
+    const struct unsent *unsent = stream->unsent;
+    uint64_t left;
+
+    if (!stream->blocked)
+        return 0;
+    while (unsent->answer)
+        unsent = unsent->next;
+    left = unsent->len - unsent->sent;
+    return (size_t)((left * written + unsent->write_len - 1) / unsent->write_len);
 }
 
 void stream_shutdown(struct stream *stream)

@@ -76,6 +76,10 @@ size_t stream_unsent_bytes(const struct stream *stream);
 // The memory that they take, which is freed only when the socket has taken all of a write.
 size_t stream_held_bytes(const struct stream *stream);
 
+// Of a write of `written` bytes that has blocked, what the kernel has not taken yet: to within the
+// overhead of a record. 0 when it is through.
+size_t stream_untaken_bytes(const struct stream *stream, size_t written);
+
 // Says goodbye and half-closes once all is written; reading goes on. Must not be called while
 // blocked.
 void stream_shutdown(struct stream *stream);

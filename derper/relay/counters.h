@@ -64,7 +64,7 @@ struct relay_counters {
     struct counter bytes_received;
     struct counter bytes_sent;
     struct counter packets_received;
-    struct counter packets_sent;
+    struct counter packets_sent; // the kernel has their last byte
     struct counter packets_received_kind[PACKET_KINDS];
     struct counter packets_dropped[DROP_REASONS][PACKET_KINDS];
     struct counter bytes_dropped[DROP_REASONS][PACKET_KINDS];

@@ -2,6 +2,7 @@
 #include "relay/outgoing.h"
 
 #include "base/clock.h"
+#include "relay/partial.h"
 
 #define RESTART_RECONNECT_MS 500 // told to clients when the relay stops
 #define RESTART_TRY_FOR_MS 30000
@@ -147,7 +148,16 @@ static uint32_t frames_waiting(const struct client *client)
            client->packets[PACKET_OTHER].frames;
 }
 
-static void count_packets_written(const struct chunk *chunk, void *data)
+static void count_waited(const struct chunk *chunk, void *data)
+{
+    struct worker *worker = data;
+    struct relay_counters *counters = &worker->counters;
+
+    counter_add(&counters->queue_ms_sum, (int64_t)(uv_now(&worker->loop) - chunk->since_ms));
+    count(&counters->queue_samples);
+}
+
+static void count_packets_sent(const struct chunk *chunk, void *data)
 {
     struct worker *worker = data;
     struct relay_counters *counters = &worker->counters;
@@ -156,8 +166,7 @@ static void count_packets_written(const struct chunk *chunk, void *data)
     counter_add(&counters->bytes_sent,
                 chunk->end - chunk->start -
                     (int64_t)chunk->frames * (FRAME_HEADER_BYTES + KEY_BYTES));
-    counter_add(&counters->queue_ms_sum, (int64_t)(uv_now(&worker->loop) - chunk->since_ms));
-    count(&counters->queue_samples);
+    count_waited(chunk, data);
 }
 
 static void count_nothing(const struct chunk *chunk, void *data)
@@ -217,11 +226,14 @@ static void release_pieces(struct client *client, const struct selection *select
 {
     struct worker *worker = client->worker;
     const uint32_t before = frames_waiting(client);
+    const bool partial = stream_blocked(client->stream);
 
+    if (partial)
+        partial_keep(client, selection->pieces, selection->of_queue, selection->bytes);
     queue_release(&client->control, &worker->chunks, selection->of_queue[0], count_nothing, NULL);
     for (int kind = 0; kind < PACKET_KINDS; kind++)
         queue_release(&client->packets[kind], &worker->chunks, selection->of_queue[1 + kind],
-                      count_packets_written, worker);
+                      partial ? count_waited : count_packets_sent, worker);
     count_write(&worker->counters, before - frames_waiting(client));
     if (queue_empty(&client->control))
         client->pong_pending = 0;
@@ -256,8 +268,10 @@ static void write_once(struct client *client)
 
 bool outgoing_write(struct client *client)
 {
-    if (!stream_blocked(client->stream))
+    if (!stream_blocked(client->stream)) {
+        partial_settle(client, DROP_WRITE_ERROR); // all of it was taken
         drop_late(client);
+    }
     while (!client->doomed && !outgoing_empty(client) && !stream_blocked(client->stream))
         write_once(client);
     client->lagging = stream_blocked(client->stream);
@@ -345,6 +359,7 @@ void outgoing_discard(struct client *client, enum drop_reason reason)
 {
     struct chunk_pool *pool = &client->worker->chunks;
 
+    partial_settle(client, reason);
     for (int kind = 0; kind < PACKET_KINDS; kind++) {
         while (!queue_empty(&client->packets[kind]))
             drop_oldest(client, (enum packet_kind)kind, reason);

@@ -2,6 +2,7 @@
 //
 // A worker and its client: the two structs that the files of this room work on. From the ground up:
 //
+//   partial     the packets of a write that the socket has taken in part
 //   outgoing    what waits for a client, and writing it
 //   forward     where a packet goes; messages from other workers
 //   membership  logging in, and leaving
@@ -99,9 +100,10 @@ struct client {
     uint8_t not_ideal : 1; // Ideal-Node
     uint8_t can_ack_pings : 1;
     uint8_t pong_pending : 1;
-    uint8_t watched : 1; // the limit of a blocked write runs
-    uint8_t doomed : 1;  // a write failed: closed at the end of the turn
-    struct codel codel;  // of packets[PACKET_OTHER]
+    uint8_t watched : 1;           // the limit of a blocked write runs
+    uint8_t doomed : 1;            // a write failed: closed at the end of the turn
+    struct codel codel;            // of packets[PACKET_OTHER]
+    struct partial_write *partial; // partial.c's: what a blocked write holds
 };
 
 static inline void client_set_state(struct client *client, enum client_state to)

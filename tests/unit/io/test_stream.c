@@ -644,6 +644,37 @@ static void write_on(struct side *side)
     }
 }
 
+// What the kernel had taken comes; the rest goes with the close.
+static void untaken_at_close(struct rig *rig)
+{
+    const size_t len = IO_WRITE_PLAIN_BYTES;
+    uint8_t *data = noise(len);
+    struct far *far = rig_connect(rig, 0, SMALL_BUFFER);
+    struct side *side = &rig->sides[0];
+    size_t taken;
+
+    assert_int_equal(stream_untaken_bytes(side->stream, len), 0);
+    assert_int_equal(side_write(side, data, len), 0);
+    assert_in_range(stream_untaken_bytes(side->stream, len), 1, len);
+    far_receive(far, 20000);
+    for (int i = 0; i < 10; i++)
+        turn(rig);
+    taken = len - stream_untaken_bytes(side->stream, len);
+    close_side(side);
+    WAIT(rig, far->eof);
+    if (rig->version)
+        assert_in_range(far->got_len, taken - (taken < 16384 ? taken : 16384), taken);
+    else
+        assert_int_equal(far->got_len, taken);
+    free(data);
+}
+
+static void test_untaken_at_close(void **state)
+{
+    (void)state;
+    with_each(untaken_at_close, true);
+}
+
 static void writes_in_on_drained(struct rig *rig)
 {
     struct far *far = rig_connect(rig, 0, 0);
@@ -1392,6 +1423,7 @@ int main(void)
         cmocka_unit_test(test_ipv6_address),
         cmocka_unit_test(test_many_pieces),
         cmocka_unit_test(test_blocks_and_drains),
+        cmocka_unit_test(test_untaken_at_close),
         cmocka_unit_test(test_writes_in_on_drained),
         cmocka_unit_test(test_writes_to_another),
         cmocka_unit_test(test_write_to_a_peer_that_left),

@@ -10,6 +10,7 @@
 #include "relay/worker.h"
 
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -84,6 +85,27 @@ static void login_slowly(struct peer *peer)
     peer_receive_server_info(peer);
 }
 
+// What the kernel has taken still comes: that was sent, and everything else was dropped.
+static void assert_counts_are_true(struct peer *slow)
+{
+    uint8_t bytes[4096];
+    size_t got = 0, packets;
+    ssize_t n;
+
+    while ((n = recv(slow->fd, bytes, sizeof bytes, 0)) > 0)
+        got += (size_t)n;
+    assert_int_equal(n, 0);
+    packets = got / (FRAME_HEADER_BYTES + KEY_BYTES + PACKET_BYTES);
+    assert_int_equal(READ(packets_sent), packets);
+    assert_int_equal(READ(bytes_sent), packets * PACKET_BYTES);
+    assert_true(READ(packets_dropped[DROP_WRITE_ERROR][PACKET_OTHER]) > 16); // not the queue alone
+    assert_int_equal(READ(packets_dropped[DROP_QUEUE_HEAD][PACKET_OTHER]) +
+                         READ(packets_dropped[DROP_QUEUE_CODEL][PACKET_OTHER]) +
+                         READ(packets_dropped[DROP_QUEUE_AGE][PACKET_OTHER]) +
+                         READ(packets_dropped[DROP_WRITE_ERROR][PACKET_OTHER]),
+                     PACKETS - packets);
+}
+
 static void test_limit_beyond_the_horizon(void **state)
 {
     static const struct http_service service = {.handler = upgrade};
@@ -112,8 +134,9 @@ static void test_limit_beyond_the_horizon(void **state)
     let_pass(HORIZON_MS + WHEEL_TICK_MS);
     WAIT(READ(write_timeouts) == 1);
     assert_int_equal(READ(connections), 1);
+    assert_counts_are_true(&slow);
     peer_close(&from);
-    loopback_reset(slow.fd);
+    close(slow.fd);
     relay_stop(&relay);
 }
 
