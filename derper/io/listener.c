@@ -46,13 +46,25 @@ static void pause_accepting(struct listener *listener, uint64_t for_ms)
     uv_timer_start(&listener->pause, on_pause_over, for_ms, 0);
 }
 
+// The budget leaves room for what the process itself has open: these come from elsewhere.
+static const char *hint(int error)
+{
+    if (error == EMFILE)
+        return "; it waits until descriptors are free: raise the limit of open files (ulimit -n, "
+               "LimitNOFILE=)";
+    if (error == ENFILE)
+        return "; it waits until the system has files left: raise fs.file-max";
+    return "";
+}
+
 static void on_failure(struct listener *listener, int error)
 {
     // Nothing waits, or what has waited is gone.
     if (error == EAGAIN || error == EINTR || error == ECONNABORTED)
         return;
     counter_add(&listener->io->counters.accept_failures, 1);
-    log_limited(&failure_log, "a connection could not be accepted: %s", strerror(error));
+    log_limited(&failure_log, "a connection could not be accepted: %s%s", strerror(error),
+                hint(error));
     pause_accepting(listener, LISTENER_PAUSE_MS);
 }
 
@@ -110,12 +122,16 @@ int listener_start(struct listener *listener, struct io_context *io, int fd,
 
     listener->io = io;
     listener->fd = fd;
-    listener->state = LISTENER_LISTENING;
     listener->on_connection = cb;
-    uv_timer_init(io->loop, &listener->pause);
     listener->socket.data = listener->pause.data = listener;
     err = uv_poll_init(io->loop, &listener->socket, fd);
-    assert(err == 0); // a socket, and no other handle's
+    if (err) {
+        listener->state = LISTENER_CLOSING; // there is no handle to close
+        close(fd);
+        return err;
+    }
+    listener->state = LISTENER_LISTENING;
+    uv_timer_init(io->loop, &listener->pause);
     if (listen(fd, LISTENER_BACKLOG) != 0)
         return uv_translate_sys_error(errno);
     return uv_poll_start(&listener->socket, UV_READABLE, on_connections);

@@ -223,11 +223,11 @@ int worker_init(struct worker *worker, struct relay *relay, size_t index)
     if (worker->wake_fd < 0)
         return uv_translate_sys_error(errno);
     err = uv_loop_init(&worker->loop);
-    if (err) {
-        close(worker->wake_fd);
-        return err;
-    }
-    uv_poll_init(&worker->loop, &worker->wake, worker->wake_fd);
+    if (err)
+        goto no_loop;
+    err = uv_poll_init(&worker->loop, &worker->wake, worker->wake_fd);
+    if (err)
+        goto no_poll;
     uv_poll_start(&worker->wake, UV_READABLE, on_wake);
     uv_prepare_init(&worker->loop, &worker->turn_end);
     uv_timer_init(&worker->loop, &worker->tick);
@@ -243,6 +243,12 @@ int worker_init(struct worker *worker, struct relay *relay, size_t index)
     pthread_mutex_init(&worker->task_lock, NULL);
     worker->outboxes = memory_zeroed(relay->config.workers * sizeof *worker->outboxes);
     return 0;
+
+no_poll:
+    uv_loop_close(&worker->loop);
+no_loop:
+    close(worker->wake_fd);
+    return err;
 }
 
 static void run_loop(void *data)

@@ -5,7 +5,11 @@
 #include "base/clock.h"
 #include "io/stream.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -172,6 +176,53 @@ static void test_closed_while_paused(void **state)
     rig_stop(&rig);
 }
 
+// They are used up by others than the connections that the budget counts.
+static void test_no_descriptor_left(void **state)
+{
+    struct rlimit before, none;
+    struct rig rig;
+    int fd, lowest_free;
+
+    (void)state;
+    rig_start(&rig, 100);
+    fd = loopback_connect(rig.port, 0);
+    lowest_free = dup(fd);
+    close(lowest_free);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = (struct rlimit){(rlim_t)lowest_free, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    WAIT(&rig, rig.listener.state == LISTENER_PAUSED);
+    run_for(&rig, 2 * LISTENER_PAUSE_MS + LISTENER_PAUSE_MS / 2);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_in_range(counter_read(&rig.io.counters.accept_failures), 2, 3); // once in a pause
+    assert_int_equal(rig.count, 0);
+    WAIT(&rig, rig.count == 1); // it has waited
+    close(fd);
+    WAIT(&rig, atomic_load(&rig.budget.used) == 0);
+    rig_stop(&rig);
+}
+
+// No file can be polled, as no socket can when the system's limit of watches is reached.
+static void test_what_cannot_be_polled(void **state)
+{
+    struct rig rig;
+    struct listener second = {0};
+    int fd;
+
+    (void)state;
+    rig_start(&rig, 100);
+    fd = memfd_create("connection", MFD_CLOEXEC);
+    assert_null(stream_accept(&rig.io, fd, false, &callbacks, NULL));
+    assert_int_equal(fcntl(fd, F_GETFD), -1);
+    assert_int_equal(counter_read(&rig.io.counters.accept_failures), 1);
+    assert_int_equal(counter_read(&rig.io.counters.plain_accepted), 0);
+    fd = memfd_create("listener", MFD_CLOEXEC);
+    assert_int_equal(listener_start(&second, &rig.io, fd, on_connection), UV_EPERM);
+    assert_int_equal(fcntl(fd, F_GETFD), -1);
+    listener_close(&second);
+    rig_stop(&rig);
+}
+
 // Two sockets share a port until one of them listens.
 static int bind_again(const struct sockaddr *address, socklen_t len)
 {
@@ -210,6 +261,8 @@ int main(void)
         cmocka_unit_test(test_pauses_when_full_and_comes_back),
         cmocka_unit_test(test_room_that_comes_free_during_a_pause),
         cmocka_unit_test(test_closed_while_paused),
+        cmocka_unit_test(test_no_descriptor_left),
+        cmocka_unit_test(test_what_cannot_be_polled),
         cmocka_unit_test(test_cannot_listen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
