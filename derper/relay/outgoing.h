@@ -55,7 +55,8 @@ bool outgoing_empty(const struct client *client);
 
 // Memory that waits on the worker, in queues and for sockets. Never more than twice
 // config.waiting_bytes and what sealing adds, 3 % at most; answers of HTTP stand beside that, one a
-// connection.
+// connection, and the lengths that partial.c keeps, 4 bytes for a packet that a socket has not
+// taken.
 static inline size_t outgoing_waiting_bytes(const struct worker *worker)
 {
     return worker->chunks.queued_bytes + worker->io.unsent_bytes;
