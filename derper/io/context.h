@@ -8,6 +8,7 @@
 
 #include "base/counter.h"
 #include "base/pool.h"
+#include "base/prefix.h"
 #include "base/wheel.h"
 
 #include "io/tls13_record.h"
@@ -49,6 +50,7 @@ struct io_counters {
     struct counter accept_pauses;      // no descriptor was free
     struct counter line_pauses;        // of accepting, as the line of newcomers was full
     struct counter streams;            // gauge
+    struct counter proxy_refusals;     // no PROXY header where there has to be one, or a broken one
     struct counter handshakes_delayed; // steps of newcomers that had to wait for a later turn
     struct counter newcomers;          // gauge: not established, see turns.h
     struct counter newcomers_in_line;  // gauge: of those, with something to read
@@ -74,8 +76,12 @@ struct io_context {
     uv_loop_t *loop;
     struct io_budget *budget;
     struct wheel wheel; // run by the owner of the loop
-    SSL_CTX *tls;       // for new connections; NULL while this loop serves no TLS
-    bool detach;        // TLS 1.3 connections leave OpenSSL after the handshake
+    // From these addresses come the connections of others: with a PROXY header on TLS ports, with
+    // an X-Forwarded-For field without TLS. They live as long as the process.
+    const struct prefix *proxies;
+    size_t proxy_count;
+    SSL_CTX *tls; // for new connections; NULL while this loop serves no TLS
+    bool detach;  // TLS 1.3 connections leave OpenSSL after the handshake
     // Records under one key, after which the detached engine sends a KeyUpdate or asks for one with
     // the next data that it sends: far enough below the AEAD limits of RFC 8446, section 5.5
     // (2^24.5 full records for AES-GCM) for a peer that is told something once a minute.

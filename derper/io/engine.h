@@ -21,6 +21,8 @@ struct stream {
     const struct engine *engine;
     SSL *ssl;                  // the OpenSSL engine's
     struct detached *detached; // the detached engine's
+    struct begun *begun;       // the proxy engine's
+    struct sockaddr_in6 *peer; // what a proxy says that it is; NULL: what the socket says
     const struct stream_callbacks *callbacks;
     void *owner;
     struct unsent *unsent; // what the socket did not take, in order
@@ -65,6 +67,7 @@ struct engine {
 extern const struct engine engine_plain;
 extern const struct engine engine_openssl;
 extern const struct engine engine_detached;
+extern const struct engine engine_proxy; // of connections that a proxy passes on, at their start
 
 // For engine_openssl, when it makes TLS 1.3 connections for engine_detached. The message callback
 // of a context of one thread: sets the context's keylog callback where the traffic secrets come,

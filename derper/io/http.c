@@ -4,6 +4,7 @@
 #include "base/list.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "proto/forwarded.h"
 
 #include <assert.h>
 #include <llhttp.h>
@@ -149,12 +150,13 @@ static int on_field_name_complete(llhttp_t *parser)
     conn->field = -1;
     if (field < 0)
         return 0;
-    if (conn->spans[field].present) {
-        if (field != FIELD_HOST)
-            return 0;             // the first of several counts
+    if (conn->spans[field].present && field == FIELD_HOST) {
         conn->error_status = 400; // RFC 9112, section 3.2
         return HPE_USER;
     }
+    // The first of several counts, but of those that proxies add, the last.
+    if (conn->spans[field].present && field != FIELD_FORWARDED_FOR)
+        return 0;
     conn->field = field;
     conn->spans[field] = (struct span){.start = conn->text_len, .present = true};
     return 0;
@@ -445,6 +447,24 @@ static int judge_head(const struct http_conn *conn)
     return parser->http_minor == 1 && !conn->spans[FIELD_HOST].present ? 400 : 0;
 }
 
+// Whose request it is, behind a proxy that we know. A connection of a proxy brings those of many.
+static void find_peer(struct stream *stream, const struct http_text *forwarded_for)
+{
+    struct io_context *io = stream_context(stream);
+    struct sockaddr_in6 peer;
+    struct in6_addr client;
+
+    if (io->proxy_count == 0 || !stream_is_plain(stream))
+        return;
+    stream_set_peer(stream, NULL, 0);
+    stream_peer(stream, &peer);
+    if (forwarded_for->data && forwarded_for->len < HTTP_FIELD_MAX_BYTES && // not cut
+        prefixes_contain(io->proxies, io->proxy_count, &peer.sin6_addr) &&
+        forwarded_client(forwarded_for->data, forwarded_for->len, io->proxies, io->proxy_count,
+                         &client))
+        stream_set_peer(stream, &client, 0);
+}
+
 static void handle(struct http_conn *conn)
 {
     const int refusal = judge_head(conn);
@@ -456,6 +476,7 @@ static void handle(struct http_conn *conn)
         refuse(conn, refusal);
         return;
     }
+    find_peer(conn->stream, &request.forwarded_for);
     counter_add(&stream_context(conn->stream)->counters.http_requests, 1);
     conn->state = HTTP_HANDLING;
     conn->service->handler(conn, &request);

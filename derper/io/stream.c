@@ -111,6 +111,16 @@ static void close_handle(struct stream *stream)
     close(stream->fd);
 }
 
+static bool of_proxy(const struct stream *stream)
+{
+    struct sockaddr_in6 peer;
+
+    if (stream->io->proxy_count == 0)
+        return false;
+    stream_peer(stream, &peer);
+    return prefixes_contain(stream->io->proxies, stream->io->proxy_count, &peer.sin6_addr);
+}
+
 struct stream *stream_accept(struct io_context *io, int fd, bool tls,
                              const struct stream_callbacks *callbacks, void *owner)
 {
@@ -118,7 +128,7 @@ struct stream *stream_accept(struct io_context *io, int fd, bool tls,
 
     stream->io = io;
     stream->fd = fd;
-    stream->engine = tls ? &engine_openssl : &engine_plain;
+    stream->engine = !tls ? &engine_plain : of_proxy(stream) ? &engine_proxy : &engine_openssl;
     stream->ready = !tls;
     stream->callbacks = callbacks;
     stream->owner = owner;
@@ -422,6 +432,7 @@ void stream_close(struct stream *stream)
         drop_unsent(stream);
     leave(stream);
     stream->engine->stop(stream);
+    stream_set_peer(stream, NULL, 0);
     close_handle(stream);
 }
 
@@ -440,6 +451,24 @@ int stream_tls_version(const struct stream *stream)
     if (!stream->ready || stream->engine == &engine_plain)
         return 0;
     return stream->counted_tls13 ? TLS1_3_VERSION : TLS1_2_VERSION;
+}
+
+bool stream_is_plain(const struct stream *stream)
+{
+    return stream->engine == &engine_plain;
+}
+
+void stream_set_peer(struct stream *stream, const struct in6_addr *address, uint16_t port)
+{
+    if (!address) {
+        free(stream->peer);
+        stream->peer = NULL;
+        return;
+    }
+    if (!stream->peer)
+        stream->peer = memory_get(sizeof *stream->peer);
+    *stream->peer = (struct sockaddr_in6){
+        .sin6_family = AF_INET6, .sin6_addr = *address, .sin6_port = htons(port)};
 }
 
 bool stream_rtt_us(const struct stream *stream, uint32_t *out)
@@ -475,6 +504,10 @@ void stream_peer(const struct stream *stream, struct sockaddr_in6 *out)
     struct sockaddr_storage address = {0};
 
     *out = (struct sockaddr_in6){.sin6_family = AF_INET6};
+    if (stream->peer) {
+        *out = *stream->peer;
+        return;
+    }
     if (!get_peer(stream->fd, &address))
         return;
     if (address.ss_family == AF_INET6) {

@@ -19,7 +19,7 @@ struct stream;
 enum stream_end {
     STREAM_END_EOF,         // the peer closed in order
     STREAM_END_RESET,       // a system error
-    STREAM_END_TLS,         // a TLS failure, the peer's or ours
+    STREAM_END_TLS,         // of TLS, the peer's failure or ours, or of the PROXY header in front
     STREAM_END_CROWDED_OUT, // too many are not established, and this one has been quiet for longest
 };
 
@@ -42,7 +42,8 @@ struct stream_buf {
     size_t len;
 };
 
-// Takes `fd`, a connection that was accepted, non-blocking. TLS when `tls`. NULL when no stream
+// Takes `fd`, a connection that was accepted, non-blocking. TLS when `tls`, behind a PROXY header
+// when it is of a proxy that the context knows. NULL when no stream
 // could be had (counted; `fd` is closed); the owner's callbacks start with the next loop turn.
 struct stream *stream_accept(struct io_context *io, int fd, bool tls,
                              const struct stream_callbacks *callbacks, void *owner);
@@ -97,6 +98,13 @@ int stream_tls_version(const struct stream *stream);
 
 // The kernel's smoothed round-trip time. False when it has none.
 bool stream_rtt_us(const struct stream *stream, uint32_t *out);
+
+// Without TLS: the plain engine's.
+bool stream_is_plain(const struct stream *stream);
+
+// A proxy has said whose connection it is. `port` in host byte order, 0 when it did not say. NULL:
+// back to what the socket says.
+void stream_set_peer(struct stream *stream, const struct in6_addr *address, uint16_t port);
 
 // IPv4 addresses come as mapped ones. All zero when the system does not know it.
 void stream_peer(const struct stream *stream, struct sockaddr_in6 *out);

@@ -41,6 +41,8 @@ struct relay_config {
     int connections_max;       // of the process
     bool openssl_records;      // TLS 1.3 connections stay with OpenSSL after the handshake
     struct server_limits limits;
+    const struct prefix *proxies; // io/context.h; they outlive the relay
+    size_t proxy_count;
 };
 
 // What each packet reads stands in front, on lines that nobody writes to; each shard of the

@@ -234,6 +234,8 @@ int worker_init(struct worker *worker, struct relay *relay, size_t index)
     worker->wake.data = worker->turn_end.data = worker->tick.data = worker;
     uv_prepare_start(&worker->turn_end, on_turn_end);
     io_context_init(&worker->io, &worker->loop, &relay->budget);
+    worker->io.proxies = relay->config.proxies;
+    worker->io.proxy_count = relay->config.proxy_count;
     worker->io.detach = !relay->config.openssl_records;
     wheel_timer_init(&worker->drain, on_drain_limit);
     list_init(&worker->clients);

@@ -21,7 +21,7 @@
 #define OPTIONS_ERROR_BYTES 768    // enough for every error sentence
 #define OPTIONS_WARNING_BYTES 384  // longer ones are cut
 #define OPTIONS_WARNINGS_MAX 8
-#define OPTIONS_DEBUG_CIDRS_MAX 64
+#define OPTIONS_RANGES_MAX 64 // in a list of address ranges
 #define OPTIONS_WORKERS_MAX 256
 #define OPTIONS_DEV_PORT 3340
 #define OPTIONS_USAGE_EXIT 2 // exit status that goes with OPTIONS_ERROR
@@ -75,19 +75,22 @@ struct options {
     int64_t tcp_write_timeout_ns;  // 0 = none
 
     // --- Ours. ---
-    bool check;             // check the configuration and exit
-    bool debug;             // log debug lines
-    bool stun_any;          // answer every RFC 8489 binding request
-    int workers;            // 0 = as many as CPUs that the process may use
-    const char *tls;        // "auto" or "off"
-    const char *tls_engine; // "detached" or "openssl"
+    bool check;                // check the configuration and exit
+    bool debug;                // log debug lines
+    bool stun_any;             // answer every RFC 8489 binding request
+    int workers;               // 0 = as many as CPUs that the process may use
+    const char *tls;           // "auto" or "off"
+    const char *tls_engine;    // "detached" or "openssl"
+    const char *proxies_given; // --proxy-protocol-from as it was written
+    size_t proxy_count;
+    struct prefix proxies[OPTIONS_RANGES_MAX];
 
     // --- Environment. ---
     int send_queue_depth; // packets; 0 = not set
     bool has_allow_debug_ip;
     struct prefix allow_debug_ip;
     size_t debug_cidr_count;
-    struct prefix debug_cidrs[OPTIONS_DEBUG_CIDRS_MAX];
+    struct prefix debug_cidrs[OPTIONS_RANGES_MAX];
     const char *debug_key_path; // "" = not set
     bool has_dev_mesh_key;      // only looked for with --dev
     struct key dev_mesh_key;

@@ -264,6 +264,61 @@ bool accept_home(struct options *options, const char *value, char *why, size_t s
     return true;
 }
 
+// --- Address ranges ---
+
+struct word {
+    const char *text;
+    size_t len;
+};
+
+_Static_assert(OPTIONS_RANGES_MAX == 64, "the sentence below");
+
+// Ranges separated by commas, and with `single` also addresses alone; what is empty does not count.
+// NULL, or what is wrong with the word `bad`.
+static const char *read_ranges(const char *list, bool single,
+                               struct prefix out[static OPTIONS_RANGES_MAX], size_t *count,
+                               struct word *bad)
+{
+    for (size_t len; *list != '\0'; list += len + (list[len] == ',')) {
+        const char *start = list + strspn(list, " \t");
+        const char *end = list + (len = strcspn(list, ","));
+        char address[INET6_ADDRSTRLEN];
+
+        while (end > start && (end[-1] == ' ' || end[-1] == '\t'))
+            end--;
+        if (end <= start)
+            continue;
+        *bad = (struct word){start, (size_t)(end - start)};
+        if (*count == OPTIONS_RANGES_MAX)
+            return "is one range too many; give at most 64";
+        snprintf(address, sizeof address, "%.*s", (int)bad->len, start);
+        if (!prefix_from_text(&out[*count], start, bad->len) &&
+            !(single && bad->len < sizeof address && prefix_from_address(&out[*count], address)))
+            return "is not an address range; give ranges such as 10.0.0.0/8 or 2001:db8::/32, "
+                   "separated by commas";
+        ++*count;
+    }
+    return NULL;
+}
+
+bool accept_proxies(struct options *options, const char *value, char *why, size_t size)
+{
+    struct prefix ranges[OPTIONS_RANGES_MAX];
+    char quoted[QUOTED_BYTES];
+    struct word bad;
+    size_t count = 0;
+    const char *wrong = read_ranges(value, true, ranges, &count, &bad);
+
+    if (wrong) {
+        snprintf(why, size, "has \"%s\", which %s",
+                 text_escape(quoted, sizeof quoted, bad.text, bad.len), wrong);
+        return false;
+    }
+    memcpy(options->proxies, ranges, sizeof ranges);
+    options->proxy_count = count;
+    return true;
+}
+
 // --- Environment ---
 
 static const char *variable(const struct options_world *world, const char *name)
@@ -287,27 +342,11 @@ static bool read_debug_cidrs(struct options *options, const struct options_world
                              char *error, size_t size)
 {
     static const char name[] = "TS_DEBUG_TRUSTED_CIDRS";
-    const char *p = variable(world, name);
+    struct word bad;
+    const char *wrong = read_ranges(variable(world, name), false, options->debug_cidrs,
+                                    &options->debug_cidr_count, &bad);
 
-    for (size_t len; *p != '\0'; p += len + (p[len] == ',')) {
-        const char *start = p + strspn(p, " \t");
-        const char *end = p + (len = strcspn(p, ","));
-
-        while (end > start && (end[-1] == ' ' || end[-1] == '\t'))
-            end--;
-        if (end <= start)
-            continue;
-        if (options->debug_cidr_count == OPTIONS_DEBUG_CIDRS_MAX)
-            return reject_variable(error, size, name, start, (size_t)(end - start),
-                                   "is one range too many; give at most 64");
-        if (!prefix_from_text(&options->debug_cidrs[options->debug_cidr_count], start,
-                              (size_t)(end - start)))
-            return reject_variable(error, size, name, start, (size_t)(end - start),
-                                   "is not an address range; give ranges such as 10.0.0.0/8 or "
-                                   "2001:db8::/32, separated by commas");
-        options->debug_cidr_count++;
-    }
-    return true;
+    return !wrong || reject_variable(error, size, name, bad.text, bad.len, wrong);
 }
 
 static bool read_queue_depth(struct options *options, const struct options_world *world,

@@ -19,6 +19,7 @@ bool accept_listen(struct options *options, const char *value, char *why, size_t
 bool accept_cert_mode(struct options *options, const char *value, char *why, size_t size);
 bool accept_hostname(struct options *options, const char *value, char *why, size_t size);
 bool accept_home(struct options *options, const char *value, char *why, size_t size);
+bool accept_proxies(struct options *options, const char *value, char *why, size_t size);
 bool accept_tls(struct options *options, const char *value, char *why, size_t size);
 bool accept_tls_engine(struct options *options, const char *value, char *why, size_t size);
 

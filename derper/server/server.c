@@ -34,7 +34,7 @@ static_assert(OPTIONS_WORKERS_MAX == RELAY_WORKERS_MAX, "--workers promises what
 #define DESCRIPTORS_LOW 4096
 #define DESCRIPTORS_RESERVED 24   // log, STUN, signals, files that are read now and then
 #define DESCRIPTORS_PER_WORKER 10 // its loop and listeners
-#define DEBUG_PREFIXES_MAX (OPTIONS_DEBUG_CIDRS_MAX + 1)
+#define DEBUG_PREFIXES_MAX (OPTIONS_RANGES_MAX + 1)
 
 struct server {
     const struct options *options;
@@ -285,6 +285,8 @@ static bool start_relay(struct server *server, struct key_pair *key, int connect
         .waiting_bytes = RELAY_WAITING_BYTES_DEFAULT,
         .write_timeout_ms = (uint64_t)duration_ms_up(options->tcp_write_timeout_ns),
         .connections_max = connections,
+        .proxies = options->proxies,
+        .proxy_count = options->proxy_count,
         .openssl_records = strcmp(options->tls_engine, "openssl") == 0,
     };
     const int err = relay_start(&server->relay, &config);

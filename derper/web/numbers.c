@@ -85,6 +85,7 @@ static const struct entry own_entries[] = {
     {"derper_newcomers", METRIC_GAUGE, IO(newcomers)},
     {"derper_newcomers_in_line", METRIC_GAUGE, IO(newcomers_in_line)},
     {"derper_newcomers_crowded_out", METRIC_COUNTER, IO(newcomers_crowded_out)},
+    {"derper_proxy_refusals", METRIC_COUNTER, IO(proxy_refusals)},
     {"derper_handshakes_delayed", METRIC_COUNTER, IO(handshakes_delayed)},
     {"derper_streams", METRIC_GAUGE, IO(streams)},
     {"derper_tls_record_faults", METRIC_COUNTER, IO(tls_record_faults)},

@@ -557,6 +557,7 @@ static void test_varz_names(void **state)
         "derper_accept_pauses",
         "derper_line_pauses",
         "derper_newcomers_crowded_out",
+        "derper_proxy_refusals",
         "derper_handshakes_delayed",
         "derper_tls_record_faults",
         "derper_http_requests",
