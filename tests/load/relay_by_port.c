@@ -104,7 +104,6 @@ static void serve(size_t workers, uint16_t port)
                                   .waiting_bytes = RELAY_WAITING_BYTES_DEFAULT,
                                   .write_timeout_ms = 2000,
                                   .connections_max = CONNECTIONS_MAX};
-    SSL_CTX *tls = make_tls();
     sigset_t signals;
     int number;
 
@@ -116,10 +115,12 @@ static void serve(size_t workers, uint16_t port)
     if (relay_start(&relay, &config) != 0)
         fail("workers");
     for (size_t i = 0; i < workers; i++) {
+        SSL_CTX *tls = make_tls(); // one for each: the detached engine changes its callbacks
+
         relay_set_tls(&relay, i, tls);
+        SSL_CTX_free(tls);
         relay_listen(&relay, i, bind_port((uint16_t)(port + i)), true, &service);
     }
-    SSL_CTX_free(tls);
     while (sigwait(&signals, &number) == 0 && number == SIGUSR1)
         print_counts(&relay);
     relay_stop(&relay);
