@@ -99,6 +99,7 @@ static const struct {
     {"acme-eab-key", "a2V5"},
     {"tls", "off"},
     {"tls-engine", "openssl"},
+    {"proxy-protocol-from", "10.0.0.0/8"},
     {"workers", "3"},
 };
 
@@ -345,6 +346,10 @@ static const struct {
     {"--dev --tls-engine=kernel", false,
      "--tls-engine: \"kernel\" is neither detached nor openssl"},
     {"--dev --tls-engine=openssl", false, NULL},
+    {"--dev --proxy-protocol-from=10.0.0.0/8,127.0.0.1,,2001:db8::1", false, NULL},
+    {"--dev --proxy-protocol-from=127.0.0.1,proxy", false,
+     "--proxy-protocol-from: \"127.0.0.1,proxy\" has \"proxy\", which is not an address range"},
+    {"--dev --proxy-protocol-from=10.0.0.0/33", false, "which is not an address range"},
     {"--tls", false, "--tls needs a value behind it: --tls auto|off."},
 };
 
