@@ -37,7 +37,8 @@ struct stream {
     bool shut : 1;  // our side is half-closed
     bool ended : 1; // the owner has been told, nothing is read any more
     bool established : 1;
-    bool muted : 1; // not polled for reading while it waits for its turn
+    bool paused : 1; // by the owner
+    bool muted : 1;  // not polled for reading while it waits for its turn
 };
 
 // What a stream keeps of a write that the socket has not taken whole.

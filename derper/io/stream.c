@@ -24,12 +24,24 @@ bool stream_deliver(struct stream *stream, uint8_t *data, size_t len)
 
 static void on_event(uv_poll_t *poll, int status, int events);
 
+static int wanted_events(const struct stream *stream)
+{
+    int events = stream->unsent ? UV_WRITABLE : 0;
+
+    if (!stream->ended && !stream->muted)
+        events |= stream->paused ? UV_DISCONNECT : UV_READABLE;
+    return events;
+}
+
 static void update_events(struct stream *stream)
 {
-    uv_poll_start(&stream->poll,
-                  (!stream->ended && !stream->muted ? UV_READABLE : 0) |
-                      (stream->unsent ? UV_WRITABLE : 0),
-                  on_event);
+    uv_poll_start(&stream->poll, wanted_events(stream), on_event);
+}
+
+void stream_set_paused(struct stream *stream, bool paused)
+{
+    stream->paused = paused;
+    update_events(stream);
 }
 
 bool stream_fail(struct stream *stream, enum stream_end why)
@@ -310,8 +322,9 @@ static void on_error(struct stream *stream)
             line_up(stream);
         return;
     }
-    for (int n = 0; n < READS_BEFORE_ERROR_MAX && !stream->ended && on_readable(stream); n++)
-        ;
+    for (int n = 0; n < READS_BEFORE_ERROR_MAX && !stream->ended && !stream->paused; n++)
+        if (!on_readable(stream))
+            return;
     stream_fail(stream, STREAM_END_RESET);
 }
 
@@ -321,6 +334,10 @@ static void on_event(uv_poll_t *poll, int status, int events)
 
     if (status < 0) {
         on_error(stream);
+        return;
+    }
+    if (events & UV_DISCONNECT) {
+        stream_fail(stream, STREAM_END_EOF);
         return;
     }
     if (events & UV_READABLE && !stream->established) {

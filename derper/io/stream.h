@@ -81,6 +81,10 @@ size_t stream_held_bytes(const struct stream *stream);
 // overhead of a record. 0 when it is through.
 size_t stream_untaken_bytes(const struct stream *stream, size_t written);
 
+// While it is paused, nothing is read, but the end of a peer that goes is told. What has been read
+// already may still be delivered.
+void stream_set_paused(struct stream *stream, bool paused);
+
 // Says goodbye and half-closes once all is written; reading goes on. Must not be called while
 // blocked.
 void stream_shutdown(struct stream *stream);

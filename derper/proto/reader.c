@@ -128,5 +128,6 @@ bool frame_reader_feed(struct frame_reader *reader, const struct frame_reader_ca
         data += used;
         len -= used;
     }
+    reader->left = (uint32_t)len;
     return go_on;
 }

@@ -30,10 +30,11 @@ struct frame_reader_callbacks {
 struct frame_reader {
     struct partial_frame *partial; // NULL while no frame is begun
     uint32_t skip;                 // bytes of a skipped frame still to come
+    uint32_t left;                 // when it was stopped: bytes that it was fed and has not read
 };
 
 // Takes the next bytes of the stream, which handing out frames may change. False when the owner has
-// stopped the reader; it must then not be fed again.
+// stopped the reader; the last `left` bytes are then not read.
 bool frame_reader_feed(struct frame_reader *reader, const struct frame_reader_callbacks *callbacks,
                        void *owner, uint8_t *data, size_t len);
 

@@ -183,6 +183,37 @@ static void test_lengths_alone_cost_nothing(void **state)
     assert_null(reader.partial);
 }
 
+// What stands behind the frame at which it was stopped is the owner's.
+static void test_tells_what_is_left(void **state)
+{
+    uint8_t stream[64];
+    const size_t first = put_frame(stream, TAKEN, 10);
+    const size_t len = first + put_frame(stream + first, TAKEN, 20);
+    struct frame_reader reader = {0};
+    static struct heard heard;
+
+    (void)state;
+    for (size_t split = 0; split <= first; split++) {
+        uint8_t copy[64];
+
+        memset(&heard, 0, sizeof heard);
+        heard.stop_at_frame = 1;
+        memcpy(copy, stream, len);
+        if (split < first)
+            assert_true(frame_reader_feed(&reader, &callbacks, &heard, copy, split));
+        assert_int_equal(reader.left, 0);
+        assert_false(frame_reader_feed(&reader, &callbacks, &heard,
+                                       copy + (split < first ? split : 0),
+                                       len - (split < first ? split : 0)));
+        assert_int_equal(reader.left, len - first);
+        heard.stop_at_frame = 0;
+        assert_true(frame_reader_feed(&reader, &callbacks, &heard, copy + first, reader.left));
+        assert_int_equal(heard.frames, 2);
+        assert_int_equal(reader.left, 0);
+    }
+    frame_reader_deinit(&reader);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -190,6 +221,7 @@ int main(void)
         cmocka_unit_test(test_frames_come_whole_and_skipped_ones_do_not),
         cmocka_unit_test(test_stops_at_a_header_and_at_a_frame),
         cmocka_unit_test(test_lengths_alone_cost_nothing),
+        cmocka_unit_test(test_tells_what_is_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
