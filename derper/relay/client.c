@@ -3,12 +3,14 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "relay/admission.h"
 #include "relay/frames.h"
 #include "relay/membership.h"
 #include "relay/outgoing.h"
 
 #include <sodium.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static struct log_limit write_timeout_log = LOG_LIMIT_INIT;
 static struct log_limit memory_log = LOG_LIMIT_INIT;
@@ -34,15 +36,26 @@ static uint64_t left_ms(uint32_t deadline_ms)
     return left > 0 ? (uint64_t)left : 0;
 }
 
-static void await(struct client *client, uint32_t deadline_ms)
+static bool is_rechecked(const struct client *client)
 {
-    io_context_arm(&client->worker->io, &client->timer, left_ms(deadline_ms));
+    return client->worker->relay->config.admission && client->worker->relay->config.recheck_ms > 0;
+}
+
+// The timer of a client that is up: for its next keep-alive or the limit of its write, or the next
+// question whether it may stay, if that is sooner.
+static void await_next(struct client *client)
+{
+    uint32_t due_ms = client->watched ? client->write_end_ms : client->keep_alive_ms;
+
+    if (is_rechecked(client) && (int32_t)(client->recheck_at_ms - due_ms) < 0)
+        due_ms = client->recheck_at_ms;
+    io_context_arm(&client->worker->io, &client->timer, left_ms(due_ms));
 }
 
 static void set_keep_alive(struct client *client)
 {
     client->keep_alive_ms = (uint32_t)clock_ms() + KEEP_ALIVE_MS + client->jitter_ms;
-    await(client, client->keep_alive_ms);
+    await_next(client);
 }
 
 // While a write is blocked, nothing is kept alive: the limit runs for a client that takes nothing.
@@ -56,7 +69,7 @@ static void set_watched(struct client *client, bool watched)
         client->write_end_ms =
             (uint32_t)clock_ms() + (uint32_t)(limit_ms < INT32_MAX ? limit_ms : INT32_MAX);
     }
-    await(client, watched ? client->write_end_ms : client->keep_alive_ms);
+    await_next(client);
 }
 
 // A write has blocked or has come through.
@@ -69,23 +82,32 @@ static void watch_progress(struct client *client)
         set_watched(client, blocked);
 }
 
-static void on_timer(struct wheel_timer *timer)
+static void on_timer_up(struct client *client)
 {
-    struct client *client = list_entry(timer, struct client, timer);
-
-    if (client->state == CLIENT_LOGIN) {
-        client_close(client, CLIENT_END_LOGIN_TIMEOUT);
+    if (is_rechecked(client) && left_ms(client->recheck_at_ms) == 0)
+        admission_recheck(client);
+    if (left_ms(client->watched ? client->write_end_ms : client->keep_alive_ms) > 0) {
+        await_next(client); // it was for the recheck, or the wheel's horizon was nearer
     } else if (!client->watched) {
         outgoing_keep_alive(client);
         sample_rtt(client);
         set_keep_alive(client);
-    } else if (left_ms(client->write_end_ms) > 0) { // the wheel's horizon was nearer
-        await(client, client->write_end_ms);
     } else if (stream_unsent_bytes(client->stream) >= client->unsent_before) {
         client_close(client, CLIENT_END_WRITE_TIMEOUT);
     } else {
         set_watched(client, true);
     }
+}
+
+static void on_timer(struct wheel_timer *timer)
+{
+    struct client *client = list_entry(timer, struct client, timer);
+
+    if (client->state == CLIENT_UP)
+        on_timer_up(client);
+    else
+        client_close(client, client->state == CLIENT_ASKING ? CLIENT_END_NOT_ADMITTED
+                                                            : CLIENT_END_LOGIN_TIMEOUT);
 }
 
 static bool may_go(const struct client *client)
@@ -127,24 +149,84 @@ static void log_open(const struct client *client)
 
 static void on_login(struct client *client)
 {
+    const uint32_t recheck_ms = client->worker->relay->config.recheck_ms;
+
     stream_establish(client->stream);
     client->jitter_ms = (uint16_t)randombytes_uniform(KEEP_ALIVE_JITTER_MS + 1);
+    if (is_rechecked(client)) // those that came together are asked about one by one
+        client->recheck_at_ms = (uint32_t)clock_ms() + 1 + randombytes_uniform(recheck_ms);
     set_keep_alive(client);
     log_open(client);
+}
+
+// False: the client is closed.
+static bool feed(struct client *client, uint8_t *data, size_t len)
+{
+    if (frame_reader_feed(&client->reader, &frames_callbacks, client, data, len))
+        return true;
+    client_close(client, (enum client_end)client->end);
+    return false;
+}
+
+// The same for a client that is not up. What stands behind its ClientInfo waits until it is.
+static bool feed_login(struct client *client, uint8_t *data, size_t len)
+{
+    if (client->state == CLIENT_LOGIN) {
+        size_t left = 0;
+        const bool go_on = frame_reader_feed(&client->reader, &frames_callbacks, client, data, len);
+
+        if (client->state == CLIENT_UP && go_on)
+            on_login(client);
+        if (go_on)
+            return true;
+        if (client->state == CLIENT_LOGIN || client->state == CLIENT_UP) {
+            client_close(client, (enum client_end)client->end);
+            return false;
+        }
+        left = client->reader.left;
+        data += len - left;
+        len = left;
+    }
+    if (admission_keep(client, data, len))
+        return true;
+    client_close(client, CLIENT_END_EAGER);
+    return false;
 }
 
 static bool on_data(struct stream *stream, uint8_t *data, size_t len)
 {
     struct client *client = stream_owner(stream);
-    const bool was_up = client->state == CLIENT_UP;
 
-    if (!frame_reader_feed(&client->reader, &frames_callbacks, client, data, len)) {
-        client_close(client, (enum client_end)client->end);
-        return false;
-    }
-    if (!was_up && client->state == CLIENT_UP)
+    return client->state == CLIENT_UP ? feed(client, data, len) : feed_login(client, data, len);
+}
+
+static void admit(struct client *client)
+{
+    struct asking *asking = admission_end(client);
+    const enum login_result result = member_join(client, &asking->login);
+
+    sodium_memzero(&asking->login, sizeof asking->login);
+    if (result != LOGIN_OK) {
+        client_close(client, CLIENT_END_LOGIN_REFUSED);
+    } else {
         on_login(client);
-    return true;
+        stream_set_paused(client->stream, false);
+        feed(client, asking->kept, asking->len);
+    }
+    free(asking);
+}
+
+void client_admit(struct client *client, enum admission_verdict verdict)
+{
+    client->asked = false;
+    if (client->state == CLIENT_UP) {
+        if (verdict == ADMISSION_REFUSED)
+            client_close(client, CLIENT_END_WITHDRAWN);
+    } else if (verdict == ADMISSION_ALLOWED) {
+        admit(client);
+    } else {
+        client_close(client, CLIENT_END_NOT_ADMITTED);
+    }
 }
 
 static void on_end(struct stream *stream, enum stream_end why)
@@ -226,10 +308,14 @@ void client_close(struct client *client, enum client_end end)
     list_unlink(&client->node);
     list_unlink(&client->dirty);
     wheel_disarm(&worker->io.wheel, &client->timer);
-    if (client->state == CLIENT_UP)
+    free(admission_end(client));
+    if (client->state == CLIENT_UP) {
         member_leave(client);
-    else
+    } else {
         counter_add(&worker->counters.logins_pending, -1);
+        if (client->handle.generation)
+            slots_give_back(&worker->slots, &client->handle);
+    }
     stream_close(client->stream);
     sent_to_free(client->sent_to);
     frame_reader_deinit(&client->reader);

@@ -17,6 +17,9 @@ void client_start(struct worker *worker, struct stream *stream, const char *pref
 // The only way out. Unregisters, tells peers, closes the stream and frees the client.
 void client_close(struct client *client, enum client_end end);
 
+// The answer to what was asked about the client. May close it.
+void client_admit(struct client *client, enum admission_verdict verdict);
+
 // At the end of a loop turn: sends what waits. May close the client.
 void client_flush(struct client *client);
 

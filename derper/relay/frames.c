@@ -3,9 +3,12 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "relay/admission.h"
 #include "relay/forward.h"
 #include "relay/membership.h"
 #include "relay/outgoing.h"
+
+#include <sodium.h>
 
 #define HOME_MOVE_AFTER_MS 5000 // a change of preference sooner belongs to the arrival
 
@@ -50,10 +53,17 @@ static enum reader_verdict on_header(void *owner, const struct frame_header *hea
 
 static bool on_client_info(struct client *client, const uint8_t *payload, size_t len)
 {
-    const enum login_result result = member_login(client, payload, len);
+    const bool asks = client->worker->relay->config.admission != NULL;
+    struct login login;
+    enum login_result result = member_open(client, payload, len, &login);
 
+    if (result == LOGIN_OK && asks)
+        admission_begin(client, &login);
+    else if (result == LOGIN_OK)
+        result = member_join(client, &login);
+    sodium_memzero(&login, sizeof login);
     if (result == LOGIN_OK)
-        return true;
+        return !asks;
     log_limited(&refused_log, "a login was refused: %s", login_result_name(result));
     stop(client, CLIENT_END_LOGIN_REFUSED);
     return false;

@@ -6,7 +6,8 @@
 
 #include "relay/state.h"
 
-// For the client's frame_reader; the owner is the client. When they stop it, client->end says why.
+// For the client's frame_reader; the owner is the client. They stop it when the client is to
+// close, client->end says why, and when it is ASKING.
 extern const struct frame_reader_callbacks frames_callbacks;
 
 #endif

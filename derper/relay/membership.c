@@ -4,24 +4,20 @@
 #include "relay/forward.h"
 #include "relay/outgoing.h"
 
-#include <sodium.h>
-
-// False when the key has too many connections; nothing has changed then.
-static bool join(struct client *client, const struct client_info *info)
+// False when the key has too many connections.
+static bool enter(struct client *client, const struct client_info *info)
 {
     struct worker *worker = client->worker;
-    const struct client_handle handle = slots_take(&worker->slots, (uint16_t)worker->index, client);
     struct client_handle first;
     bool full;
-    const bool dup = directory_add(&worker->relay->directory, &info->key, &handle, &first, &full);
 
-    if (full) {
-        slots_give_back(&worker->slots, &handle);
+    if (!client->handle.generation)
+        client->handle = slots_take(&worker->slots, (uint16_t)worker->index, client);
+    client->dup =
+        directory_add(&worker->relay->directory, &info->key, &client->handle, &first, &full);
+    if (full)
         return false;
-    }
     client->key = info->key;
-    client->handle = handle;
-    client->dup = dup;
     client->can_ack_pings = info->can_ack_pings;
     client_set_state(client, CLIENT_UP);
     if (first.generation)
@@ -32,23 +28,32 @@ static bool join(struct client *client, const struct client_info *info)
     return true;
 }
 
-enum login_result member_login(struct client *client, const uint8_t *payload, size_t len)
+enum login_result member_open(const struct client *client, const uint8_t *payload, size_t len,
+                              struct login *login)
 {
     const struct relay_config *config = &client->worker->relay->config;
-    uint8_t shared[KEY_BYTES], frame[LOGIN_SERVER_INFO_MAX_BYTES];
-    struct client_info info = {0};
-    enum login_result result = login_open_client_info(&config->key, payload, len, &info, shared);
+    enum login_result result;
 
-    if (result == LOGIN_OK && !join(client, &info))
-        result = LOGIN_TOO_MANY;
-    if (result == LOGIN_OK)
-        outgoing_control(client, frame, login_put_server_info(frame, shared, &config->limits), NULL,
-                         0);
-    else
+    *login = (struct login){0};
+    result = login_open_client_info(&config->key, payload, len, &login->info, login->shared);
+    if (result != LOGIN_OK)
         count(&client->worker->counters.login_refused[result]);
-    sodium_memzero(shared, sizeof shared);
-    sodium_memzero(&info, sizeof info);
     return result;
+}
+
+enum login_result member_join(struct client *client, const struct login *login)
+{
+    const struct relay_config *config = &client->worker->relay->config;
+    uint8_t frame[LOGIN_SERVER_INFO_MAX_BYTES];
+    size_t len;
+
+    if (!enter(client, &login->info)) {
+        count(&client->worker->counters.login_refused[LOGIN_TOO_MANY]);
+        return LOGIN_TOO_MANY;
+    }
+    len = login_put_server_info(frame, login->shared, &config->limits);
+    outgoing_control(client, frame, len, NULL, 0);
+    return LOGIN_OK;
 }
 
 static void *merge(void *old, void *new)

@@ -6,9 +6,13 @@
 
 #include "relay/state.h"
 
-// The payload of ClientInfo. On LOGIN_OK the client is registered, and only then gets ServerInfo,
-// so that a packet sent right after the login is never lost.
-enum login_result member_login(struct client *client, const uint8_t *payload, size_t len);
+// Opens the payload of ClientInfo. The caller wipes `login`.
+enum login_result member_open(const struct client *client, const uint8_t *payload, size_t len,
+                              struct login *login);
+
+// On LOGIN_OK the client is registered, and only then gets ServerInfo, so that a packet sent right
+// after the login is never lost.
+enum login_result member_join(struct client *client, const struct login *login);
 
 // Unregisters a client that is up. When it was the key's last connection, those who got packets
 // from it are told.

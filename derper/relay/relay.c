@@ -121,6 +121,33 @@ void relay_set_tls(struct relay *relay, size_t index, SSL_CTX *tls)
     worker_post(relay->workers[index], &task->task);
 }
 
+struct verdict_task {
+    struct task task;
+    struct client_handle client;
+    enum admission_verdict verdict;
+};
+
+static void run_verdict_task(struct worker *worker, struct task *task)
+{
+    struct verdict_task *verdict_task = (struct verdict_task *)task;
+    struct client *client = slots_find(&worker->slots, &verdict_task->client);
+
+    if (client)
+        client_admit(client, verdict_task->verdict);
+    free(verdict_task);
+}
+
+void relay_admit(struct relay *relay, const struct client_handle *client,
+                 enum admission_verdict verdict)
+{
+    struct verdict_task *task = memory_get(sizeof *task);
+
+    task->task.run = run_verdict_task;
+    task->client = *client;
+    task->verdict = verdict;
+    worker_post(relay->workers[client->worker], &task->task);
+}
+
 void relay_accept_client(struct relay *relay, struct stream *stream, const char *preface,
                          size_t preface_len, bool not_ideal)
 {

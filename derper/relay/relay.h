@@ -43,6 +43,11 @@ void relay_set_tls(struct relay *relay, size_t index, SSL_CTX *tls);
 void relay_accept_client(struct relay *relay, struct stream *stream, const char *preface,
                          size_t preface_len, bool not_ideal);
 
+// The answer to config.admission->ask, from one thread, the one that calls relay_stop, and before
+// that.
+void relay_admit(struct relay *relay, const struct client_handle *client,
+                 enum admission_verdict verdict);
+
 // Tells clients, lets queues drain for a bounded time, ends the workers and waits for them. The key
 // is wiped.
 void relay_stop(struct relay *relay);

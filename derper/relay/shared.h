@@ -31,6 +31,22 @@
 
 struct worker;
 
+// Who is asked whether a client may connect. Both are called on workers' threads and must not
+// block.
+struct admission {
+    // relay_admit follows once, unless the question is cancelled. `address` is the client's.
+    void (*ask)(const struct admission *admission, const struct client_handle *client,
+                const struct key *key, const char *address);
+    // Harmless when the answer is under way.
+    void (*cancel)(const struct admission *admission, const struct client_handle *client);
+};
+
+enum admission_verdict {
+    ADMISSION_ALLOWED,
+    ADMISSION_REFUSED,
+    ADMISSION_UNANSWERED, // nobody said no: a client that is up stays
+};
+
 struct relay_config {
     struct key_pair key;
     size_t workers;
@@ -43,6 +59,8 @@ struct relay_config {
     struct server_limits limits;
     const struct prefix *proxies; // io/context.h; they outlive the relay
     size_t proxy_count;
+    const struct admission *admission; // NULL: everybody may connect
+    uint32_t recheck_ms;               // clients that stay are asked about so often; 0 = never
 };
 
 // What each packet reads stands in front, on lines that nobody writes to; each shard of the

@@ -6,6 +6,7 @@
 //   outgoing    what waits for a client, and writing it
 //   forward     where a packet goes; messages from other workers
 //   membership  logging in, and leaving
+//   admission   asking whether a client may log in, and whether it may stay
 //   frames      what each frame of a client does
 //   client      the life of a client
 //   worker      the loop around them
@@ -66,9 +67,21 @@ struct worker {
     struct task *last_task;
 };
 
-// LOGIN --member_login--> UP; LOGIN, UP --client_close--> freed. (Admission, when there is one,
-// stands between: ClientInfo opened, answer awaited, reading paused.)
-enum client_state { CLIENT_LOGIN, CLIENT_UP }; // the first by zeroed memory
+// LOGIN --member_join--> UP; where clients are asked about, LOGIN --admission_begin--> ASKING
+// (reading is paused) --allowed--> UP; any --client_close--> freed.
+enum client_state { CLIENT_LOGIN, CLIENT_ASKING, CLIENT_UP }; // the first by zeroed memory
+
+// What a ClientInfo has said, and what it takes to answer it. Wiped after use.
+struct login {
+    struct client_info info;
+    uint8_t shared[KEY_BYTES];
+};
+
+struct asking {
+    struct login login;
+    size_t len;
+    uint8_t kept[]; // frames behind ClientInfo
+};
 
 // An idle client is this, its stream and whom it has sent to: what grows here is paid a hundred
 // thousand times.
@@ -79,8 +92,10 @@ struct client {
     struct list dirty;        // in worker->dirty
     struct wheel_timer timer; // login limit; then keep-alives, or the limit of a blocked write
     struct key key;
-    struct client_handle handle;
-    uint32_t keep_alive_ms; // low bits of the clock: when the next one is due
+    struct client_handle handle; // all zero until it is asked about, or up
+    uint32_t keep_alive_ms;      // low bits of the clock: when the next one is due
+    uint32_t recheck_at_ms;      // the same, of the next question whether it may stay
+    struct asking *asking;       // while ASKING
     struct frame_reader reader;
     struct queue control;
     struct queue packets[PACKET_KINDS];
@@ -94,7 +109,8 @@ struct client {
     uint16_t last_route;   // as routes_find wants it
     uint8_t end : 4;       // enum client_end: why frames.c has stopped reading
     uint8_t lagging : 1;   // a write has blocked since nothing waited
-    uint8_t state : 1;     // enum client_state
+    uint8_t state : 2;     // enum client_state
+    uint8_t asked : 1;     // an answer is awaited
     uint8_t dup : 1;       // the key may be connected more than once
     uint8_t home : 1;      // NotePreferred
     uint8_t not_ideal : 1; // Ideal-Node
@@ -108,7 +124,7 @@ struct client {
 
 static inline void client_set_state(struct client *client, enum client_state to)
 {
-    assert(client->state == CLIENT_LOGIN && to == CLIENT_UP);
+    assert(client->state < to);
     client->state = (uint8_t)to;
 }
 

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "relay/admission.h"
+
+#include "base/memory.h"
+
+#include <string.h>
+
+static void ask(struct client *client, const struct key *key)
+{
+    const struct admission *admission = client->worker->relay->config.admission;
+    char address[INET6_ADDRSTRLEN];
+
+    stream_peer_text(client->stream, address);
+    client->asked = true;
+    admission->ask(admission, &client->handle, key, address);
+}
+
+void admission_begin(struct client *client, const struct login *login)
+{
+    struct worker *worker = client->worker;
+
+    client->handle = slots_take(&worker->slots, (uint16_t)worker->index, client);
+    client->asking = memory_zeroed(sizeof *client->asking);
+    client->asking->login = *login;
+    client_set_state(client, CLIENT_ASKING);
+    stream_establish(client->stream); // it waits for us, not we for it
+    stream_set_paused(client->stream, true);
+    io_context_arm(&worker->io, &client->timer, ADMISSION_LIMIT_MS);
+    ask(client, &login->info.key);
+}
+
+bool admission_keep(struct client *client, const uint8_t *data, size_t len)
+{
+    struct asking *asking = client->asking;
+
+    if (len > ADMISSION_KEPT_MAX_BYTES - asking->len)
+        return false;
+    if (len == 0)
+        return true;
+    asking = memory_resize(asking, sizeof *asking + asking->len + len);
+    memcpy(asking->kept + asking->len, data, len);
+    asking->len += len;
+    client->asking = asking;
+    return true;
+}
+
+struct asking *admission_end(struct client *client)
+{
+    const struct admission *admission = client->worker->relay->config.admission;
+    struct asking *asking = client->asking;
+
+    if (client->asked)
+        admission->cancel(admission, &client->handle);
+    client->asked = false;
+    client->asking = NULL;
+    return asking;
+}
+
+void admission_recheck(struct client *client)
+{
+    client->recheck_at_ms += client->worker->relay->config.recheck_ms;
+    if (!client->asked)
+        ask(client, &client->key);
+}

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Clients that are asked about: the test is who is asked, and answers when it likes.
+#include "relay/relay.h"
+
+#include "../support/loopback.h"
+#include "../support/peer.h"
+#include "base/clock.h"
+#include "relay/admission.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define CLIENT_INFO "{\"version\":2,\"CanAckPings\":true}"
+#define PATIENCE_MS 10000
+#define RECHECK_MS 300
+
+struct desk {
+    struct admission admission;
+    pthread_mutex_t lock;
+    struct client_handle last;
+    struct key key;
+    char address[INET6_ADDRSTRLEN];
+    int asked, cancelled;
+};
+
+static struct relay relay;
+static uint16_t port;
+
+static void on_ask(const struct admission *admission, const struct client_handle *client,
+                   const struct key *key, const char *address)
+{
+    struct desk *desk = (struct desk *)admission;
+
+    pthread_mutex_lock(&desk->lock);
+    desk->last = *client;
+    desk->key = *key;
+    strcpy(desk->address, address);
+    desk->asked++;
+    pthread_mutex_unlock(&desk->lock);
+}
+
+static void on_cancel(const struct admission *admission, const struct client_handle *client)
+{
+    struct desk *desk = (struct desk *)admission;
+
+    pthread_mutex_lock(&desk->lock);
+    assert_true(client_handle_equal(client, &desk->last));
+    desk->cancelled++;
+    pthread_mutex_unlock(&desk->lock);
+}
+
+static struct desk desk = {{on_ask, on_cancel}, .lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void upgrade(struct http_conn *conn, const struct http_request *request)
+{
+    (void)request;
+    relay_accept_client(&relay, http_take_stream(conn), "", 0, false);
+}
+
+static void start(uint32_t recheck_ms)
+{
+    static const struct http_service service = {.handler = upgrade};
+    struct relay_config config = {.workers = 1,
+                                  .connections_max = 10,
+                                  .queue_packets = 16,
+                                  .queue_bytes = RELAY_QUEUE_BYTES_DEFAULT,
+                                  .waiting_bytes = RELAY_WAITING_BYTES_DEFAULT,
+                                  .admission = &desk.admission,
+                                  .recheck_ms = recheck_ms};
+
+    desk.asked = desk.cancelled = 0;
+    key_pair_generate(&config.key);
+    assert_int_equal(relay_start(&relay, &config), 0);
+    relay_listen(&relay, 0, loopback_bind(&port, 0), false, &service);
+}
+
+static int read_locked(const int *number)
+{
+    int value;
+
+    pthread_mutex_lock(&desk.lock);
+    value = *number;
+    pthread_mutex_unlock(&desk.lock);
+    return value;
+}
+
+static void await(const int *number, int least)
+{
+    const uint64_t until_ms = clock_ms() + PATIENCE_MS;
+
+    while (read_locked(number) < least) {
+        assert_true(clock_ms() < until_ms);
+        usleep(1000);
+    }
+}
+
+static int64_t ends(enum client_end end)
+{
+    struct worker_snapshot snapshot;
+
+    relay_worker_snapshot(&relay, 0, &snapshot);
+    return counter_read(&snapshot.relay.client_ends[end]);
+}
+
+static void answer(enum admission_verdict verdict)
+{
+    relay_admit(&relay, &desk.last, verdict);
+}
+
+// Up to ClientInfo, behind which `more` is sent in one write.
+static struct peer *knock(const void *more, size_t len)
+{
+    struct peer *peer = malloc(sizeof *peer);
+    const int asked = read_locked(&desk.asked);
+    uint8_t *frames = malloc(512 + len);
+    size_t n;
+
+    key_pair_generate(&peer->key);
+    peer_connect(peer, port, 0);
+    peer_send_request(peer);
+    peer_receive_server_key(peer);
+    n = peer_put_client_info(peer, CLIENT_INFO, frames);
+    if (len > 0)
+        memcpy(frames + n, more, len);
+    peer_send_bytes(peer, frames, n + len);
+    free(frames);
+    await(&desk.asked, asked + 1);
+    assert_true(key_equal(&desk.key, &peer->key.public));
+    assert_string_equal(desk.address, "127.0.0.1");
+    return peer;
+}
+
+static void leave(struct peer *peer)
+{
+    peer_close(peer);
+    free(peer);
+}
+
+static void test_verdicts(void **state)
+{
+    struct peer *peer;
+
+    (void)state;
+    start(0);
+    peer = knock(NULL, 0);
+    answer(ADMISSION_ALLOWED);
+    peer_receive_server_info(peer);
+    peer_expect_nothing(peer);
+    leave(peer);
+    for (int i = 0; i < 2; i++) {
+        peer = knock(NULL, 0);
+        answer(i ? ADMISSION_REFUSED : ADMISSION_UNANSWERED);
+        peer_expect_end(peer);
+        assert_int_equal(ends(CLIENT_END_NOT_ADMITTED), i + 1);
+        leave(peer);
+    }
+    relay_stop(&relay);
+    assert_int_equal(desk.cancelled, 0);
+}
+
+// What is sent behind ClientInfo is served once the client is in, in order, and also what comes
+// later while it waits.
+static void test_frames_behind(void **state)
+{
+    uint8_t frames[3 * 600];
+    struct peer *peer, *other;
+    size_t len;
+
+    (void)state;
+    start(0);
+    other = knock(NULL, 0);
+    answer(ADMISSION_ALLOWED);
+    peer_receive_server_info(other);
+    len = peer_put_packet(frames, &other->key.public, "one", 3);
+    len += peer_put_packet(frames + len, &other->key.public, "two", 3);
+    len += peer_put_packet(frames + len, &other->key.public, "three", 5);
+    peer = knock(frames, len - 20); // the last in two pieces
+    peer_send_bytes(peer, frames + len - 20, 20);
+    usleep(50000);
+    peer_expect_nothing(other);
+    answer(ADMISSION_ALLOWED);
+    peer_receive_server_info(peer);
+    peer_expect_packet(other, &peer->key.public, "one", 3);
+    peer_expect_packet(other, &peer->key.public, "two", 3);
+    peer_expect_packet(other, &peer->key.public, "three", 5);
+    leave(peer);
+    leave(other);
+    relay_stop(&relay);
+}
+
+// Nothing behind a verdict: whoever comes late asks for nobody.
+static void test_goes_while_asked(void **state)
+{
+    static uint8_t much[ADMISSION_KEPT_MAX_BYTES + 1];
+    struct peer *peer;
+
+    (void)state;
+    start(0);
+    leave(knock(NULL, 0));
+    await(&desk.cancelled, 1);
+    answer(ADMISSION_ALLOWED); // for a slot that has had its time
+    peer = knock(much, sizeof much);
+    await(&desk.cancelled, 2);
+    peer_expect_end(peer);
+    assert_int_equal(ends(CLIENT_END_EAGER), 1);
+    leave(peer);
+    peer = knock(NULL, 0);
+    relay_stop(&relay); // with one that is asked about
+    assert_int_equal(desk.cancelled, 3);
+    peer_expect_end(peer);
+    leave(peer);
+}
+
+static void test_recheck(void **state)
+{
+    struct peer *peer;
+    uint64_t begun_ms;
+
+    (void)state;
+    start(RECHECK_MS);
+    peer = knock(NULL, 0);
+    answer(ADMISSION_ALLOWED);
+    peer_receive_server_info(peer);
+    begun_ms = clock_ms();
+    await(&desk.asked, 2);
+    assert_true(clock_ms() - begun_ms < 2 * RECHECK_MS);
+    usleep(2 * RECHECK_MS * 1000);
+    assert_int_equal(read_locked(&desk.asked), 2); // one question at a time
+    answer(ADMISSION_ALLOWED);
+    await(&desk.asked, 3);
+    answer(ADMISSION_UNANSWERED);
+    await(&desk.asked, 4);
+    peer_expect_nothing(peer);
+    answer(ADMISSION_REFUSED);
+    peer_expect_end(peer);
+    assert_int_equal(ends(CLIENT_END_WITHDRAWN), 1);
+    leave(peer);
+    relay_stop(&relay);
+    assert_int_equal(desk.cancelled, 0);
+}
+
+// Whoever is asked is stuck.
+static void test_limit(void **state)
+{
+    const uint64_t begun_ms = clock_ms();
+    struct peer *peer;
+
+    (void)state;
+    start(0);
+    peer = knock(NULL, 0);
+    peer_expect_end(peer);
+    assert_in_range(clock_ms() - begun_ms, ADMISSION_LIMIT_MS - 200, ADMISSION_LIMIT_MS + 2000);
+    await(&desk.cancelled, 1);
+    leave(peer);
+    relay_stop(&relay);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_verdicts),
+        cmocka_unit_test(test_frames_behind),
+        cmocka_unit_test(test_goes_while_asked),
+        cmocka_unit_test(test_recheck),
+        cmocka_unit_test(test_limit),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
