@@ -100,11 +100,11 @@ enum access_reason url_judge(const struct fetch_result *result, unsigned redirec
 
 void url_show(char *out, size_t size, const char *url)
 {
-    const char *host = strstr(url, "://");
+    const char *host = url + strcspn(url, ":/?#");
     const char *at, *slash;
     size_t len;
 
-    host = host ? host + 3 : url;
+    host = strncmp(host, "://", 3) == 0 ? host + 3 : url;
     len = strcspn(host, "?#");
     slash = memchr(host, '/', len);
     at = memrchr(host, '@', slash ? (size_t)(slash - host) : len);

@@ -328,6 +328,16 @@ static bool decide_key(const struct reader *reader)
     return copy_path(reader, options->key_path, ROOT_KEY_PATH, "-c");
 }
 
+static void warn_access(const struct reader *reader)
+{
+    struct options *options = reader->options;
+
+    if (options->sockets.count > 0 && !options->verify_clients)
+        warn(options, "--socket does nothing without --verify-clients");
+    if (*options->verify_client_ca != '\0' && options->verify_client_urls.count == 0)
+        warn(options, "--verify-client-ca does nothing without --verify-client-url");
+}
+
 // Tailscale's derper takes the mesh key from a file that lies in the right place, asked or not.
 static void warn_mesh_file(const struct reader *reader)
 {
@@ -356,6 +366,7 @@ static bool decide(struct reader *reader)
     if (!decide_tls(reader) || !decide_certificates(reader) || !decide_ports(reader) ||
         !decide_key(reader))
         return false;
+    warn_access(reader);
     warn_mesh_file(reader);
     return true;
 }

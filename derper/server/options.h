@@ -22,6 +22,7 @@
 #define OPTIONS_WARNING_BYTES 384  // longer ones are cut
 #define OPTIONS_WARNINGS_MAX 8
 #define OPTIONS_RANGES_MAX 64 // in a list of address ranges
+#define OPTIONS_LIST_MAX 16   // of a flag that may be given several times
 #define OPTIONS_WORKERS_MAX 256
 #define OPTIONS_DEV_PORT 3340
 #define OPTIONS_USAGE_EXIT 2 // exit status that goes with OPTIONS_ERROR
@@ -39,6 +40,12 @@ enum options_result {
 enum cert_mode { CERT_MODE_MANUAL, CERT_MODE_LETSENCRYPT, CERT_MODE_GCP };
 
 enum home_page { HOME_PAGE_DEFAULT, HOME_PAGE_BLANK, HOME_PAGE_REDIRECT };
+
+// What a flag was given, in order.
+struct option_list {
+    size_t count;
+    const char *items[OPTIONS_LIST_MAX];
+};
 
 // Strings point into argv, the environment or static text; none is NULL, none is the struct's to
 // free, so it may be copied by assignment. Durations are in nanoseconds (duration_ms_up in
@@ -73,6 +80,10 @@ struct options {
     int64_t tcp_keepalive_time_ns; // negative = no keep-alive; 0 = 15 s, as Go does
     int64_t tcp_user_timeout_ns;   // 0 = the system's
     int64_t tcp_write_timeout_ns;  // 0 = none
+    bool verify_clients;
+    struct option_list sockets; // with verify_clients; none = the default one
+    struct option_list verify_client_urls;
+    bool verify_client_url_fail_open;
 
     // --- Ours. ---
     bool check;                // check the configuration and exit
@@ -84,6 +95,10 @@ struct options {
     const char *proxies_given; // --proxy-protocol-from as it was written
     size_t proxy_count;
     struct prefix proxies[OPTIONS_RANGES_MAX];
+    const char *allow_keys;       // "" = none
+    const char *verify_client_ca; // "" = none
+    int64_t verify_grace_ns;      // 0 = none
+    int64_t recheck_ns;           // 0 = never
 
     // --- Environment. ---
     int send_queue_depth; // packets; 0 = not set
@@ -107,10 +122,6 @@ struct options {
     const char *secrets_cache_dir;
     const char *bootstrap_dns_names;
     const char *unpublished_bootstrap_dns_names;
-    bool verify_clients;
-    const char *verify_client_url;
-    bool verify_client_url_fail_open; // any value is accepted, as alone it does nothing
-    const char *socket;
     double accept_connection_limit; // per second; infinite = none
     int64_t accept_connection_burst;
     const char *rate_config;

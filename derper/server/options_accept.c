@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <string.h>
+#include <sys/un.h>
 
 #define PORT_CHARS_MAX 5
 #define LABEL_CHARS_MAX 63 // of one part of a DNS name
@@ -317,6 +318,23 @@ bool accept_proxies(struct options *options, const char *value, char *why, size_
     memcpy(options->proxies, ranges, sizeof ranges);
     options->proxy_count = count;
     return true;
+}
+
+bool accept_socket(struct options *options, const char *value, char *why, size_t size)
+{
+    (void)options;
+    if (strlen(value) < sizeof((struct sockaddr_un *)0)->sun_path)
+        return true;
+    return reject(why, size, "is longer than the name of a socket may be; give a shorter path");
+}
+
+bool accept_verify_url(struct options *options, const char *value, char *why, size_t size)
+{
+    (void)options;
+    if (*value == '\0' || url_valid(value))
+        return true;
+    return reject(why, size,
+                  "is not a URL to ask; give one such as https://headscale.example.com/verify");
 }
 
 // --- Environment ---

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "server/options_table.h"
 
+#include "access/agent.h"
 #include "base/text.h"
 #include "server/go_duration.h"
 #include "server/options_accept.h"
@@ -14,12 +15,12 @@
 #define KEEPALIVE_MAX_NS (32767 * NS_PER_SECOND) // more does not fit into the system's TCP_KEEPIDLE
 #define USER_TIMEOUT_MAX_NS (24 * 24 * HOUR_NS)  // nor this into TCP_USER_TIMEOUT
 #define WRITE_TIMEOUT_MAX_NS (24 * HOUR_NS)
+#define ACCESS_TIME_MAX_NS (24 * HOUR_NS)
 #define AS_DURATION "; give a time such as 15s, 1m30s or 500ms"
 #define FIELD(member) .offset = offsetof(struct options, member)
 #define BUILT .built = true
 #define OURS .built = true, .ours = true
 
-#define OPEN_TO_ALL "without it, everybody who finds this relay may use it"
 #define NO_MESH "without it, let each relay be a region of its own"
 #define NO_ACME "it matters only for fetching certificates"
 #define NO_LIMIT "without it, connections are taken as fast as they come"
@@ -71,17 +72,18 @@ const struct flag flags[] = {
      WRITE_TIMEOUT_MAX_NS, .argument = "TIME", .default_value = "2s",
      .meaning = "how long a client may take nothing of what waits for it; 0 for no limit",
      .wrong = "is not a time from 0 to 24h" AS_DURATION},
+    {"verify-clients", FLAG_BOOL, BUILT, FIELD(verify_clients), .default_value = "false",
+     .meaning = "let in only clients that the local tailscaled knows"},
+    {"socket", FLAG_LIST, BUILT, FIELD(sockets), .argument = "FILE", .default_value = "",
+     .default_note = AGENT_SOCKET_DEFAULT, .accept = accept_socket,
+     .meaning = "for --verify-clients; of several given, any may let in"},
+    {"verify-client-url", FLAG_LIST, BUILT, FIELD(verify_client_urls), .argument = "URL",
+     .default_value = "", .accept = accept_verify_url,
+     .meaning = "ask this URL whom to let in; of several given, any may let in"},
     {"verify-client-url-fail-open", FLAG_BOOL, BUILT, FIELD(verify_client_url_fail_open),
      .default_value = "true",
      .meaning = "let clients in while --verify-client-url does not answer"},
 
-    {"verify-clients", FLAG_BOOL, FIELD(verify_clients), .default_value = "false",
-     .meaning = "let in only clients that the local tailscaled knows", .without = OPEN_TO_ALL},
-    {"socket", FLAG_TEXT, FIELD(socket), .argument = "FILE", .default_value = "",
-     .meaning = "tailscaled's socket, for --verify-clients",
-     .without = "it matters only for --verify-clients"},
-    {"verify-client-url", FLAG_TEXT, FIELD(verify_client_url), .argument = "URL",
-     .default_value = "", .meaning = "ask this URL whom to let in", .without = OPEN_TO_ALL},
     {"accept-connection-limit", FLAG_FLOAT, FIELD(accept_connection_limit), .argument = "NUMBER",
      .default_value = "+Inf", .meaning = "new connections a second", .without = NO_LIMIT,
      .wrong = "is not a number of connections a second; give one such as 50 or 0.5"},
@@ -137,6 +139,19 @@ const struct flag flags[] = {
     {"proxy-protocol-from", FLAG_TEXT, OURS, FIELD(proxies_given), .argument = "RANGES",
      .default_value = "", .accept = accept_proxies,
      .meaning = "proxies in front of the relay, whose PROXY header says who the client is"},
+    {"allow-keys", FLAG_TEXT, OURS, FIELD(allow_keys), .argument = "FILE", .default_value = "",
+     .meaning = "let in only clients whose nodekey:... stands on a line of this file"},
+    {"verify-client-ca", FLAG_TEXT, OURS, FIELD(verify_client_ca), .argument = "FILE",
+     .default_value = "",
+     .meaning = "authority, in PEM, that --verify-client-url is trusted by besides the system's"},
+    {"verify-grace", FLAG_DURATION, OURS, FIELD(verify_grace_ns), 0, ACCESS_TIME_MAX_NS,
+     .argument = "TIME", .default_value = "15m0s",
+     .meaning = "let in who was let in so long ago by what does not answer now; 0 for nobody",
+     .wrong = "is not a time from 0 to 24h" AS_DURATION},
+    {"recheck", FLAG_DURATION, OURS, FIELD(recheck_ns), 0, ACCESS_TIME_MAX_NS, .argument = "TIME",
+     .default_value = "10m0s",
+     .meaning = "ask about clients that stay so often, and close who is refused; 0 for never",
+     .wrong = "is not a time from 0 to 24h" AS_DURATION},
     {"workers", FLAG_INT, OURS, FIELD(workers), 0, OPTIONS_WORKERS_MAX, .argument = "NUMBER",
      .default_value = "0", .meaning = "threads that relay; 0 for one for each CPU it may use",
      .wrong = "is not a number of threads; give one from 1 to 1024, or 0 for one for each CPU"},
@@ -247,17 +262,32 @@ static bool set_number(const struct flag *flag, void *field, const char *value)
     }
 }
 
+static bool set_text(const struct flag *flag, void *field, const char *value, char *why,
+                     size_t size)
+{
+    struct option_list *list = field;
+
+    if (flag->kind == FLAG_TEXT) {
+        *(const char **)field = value;
+    } else if (*value != '\0' && list->count == OPTIONS_LIST_MAX) {
+        snprintf(why, size, "is one too many; give at most %d", OPTIONS_LIST_MAX);
+        return false;
+    } else if (*value != '\0') {
+        list->items[list->count++] = value;
+    }
+    return true;
+}
+
 bool flag_set(const struct flag *flag, struct options *options, const char *value, char *error,
               size_t size)
 {
     char label[FLAG_LABEL_BYTES], quoted[FLAG_VALUE_BYTES], why[ACCEPT_WHY_BYTES] = "";
     void *field = (char *)options + flag->offset;
 
-    if (flag->kind == FLAG_TEXT) {
-        if (!flag->accept || flag->accept(options, value, why, sizeof why)) {
-            *(const char **)field = value;
+    if (flag->kind == FLAG_TEXT || flag->kind == FLAG_LIST) {
+        if ((!flag->accept || flag->accept(options, value, why, sizeof why)) &&
+            set_text(flag, field, value, why, sizeof why))
             return true;
-        }
     } else if (set_number(flag, field, value)) {
         return true;
     } else if (flag->kind == FLAG_BOOL) {
@@ -268,6 +298,16 @@ bool flag_set(const struct flag *flag, struct options *options, const char *valu
              text_escape(quoted, sizeof quoted, value, strlen(value)),
              why[0] != '\0' ? why : flag->wrong);
     return false;
+}
+
+static bool list_equal(const struct option_list *a, const struct option_list *b)
+{
+    if (a->count != b->count)
+        return false;
+    for (size_t i = 0; i < a->count; i++)
+        if (strcmp(a->items[i], b->items[i]) != 0)
+            return false;
+    return true;
 }
 
 bool flag_equal(const struct flag *flag, const struct options *a, const struct options *b)
@@ -283,6 +323,8 @@ bool flag_equal(const struct flag *flag, const struct options *a, const struct o
         return memcmp(x, y, sizeof(double)) == 0;
     case FLAG_TEXT:
         return strcmp(*(const char *const *)x, *(const char *const *)y) == 0;
+    case FLAG_LIST:
+        return list_equal(x, y);
     default:
         return *(const int64_t *)x == *(const int64_t *)y;
     }

@@ -23,6 +23,7 @@ enum flag_kind {
     FLAG_FLOAT,    // double
     FLAG_DURATION, // int64_t nanoseconds, between min and max
     FLAG_TEXT,     // const char *
+    FLAG_LIST,     // struct option_list: each time that it is given adds one, "" none
 };
 
 struct flag {
@@ -39,8 +40,8 @@ struct flag {
     const char *meaning;
     const char *wrong;   // goes on from a quoted bad value: "is not …; give …"
     const char *without; // not built: what leaving the flag out means
-    // FLAG_TEXT: takes the value into further fields, or says in `why` what goes on from the quoted
-    // value.
+    // FLAG_TEXT and FLAG_LIST: takes the value into further fields, or says in `why` what goes on
+    // from the quoted value.
     bool (*accept)(struct options *options, const char *value, char *why, size_t size);
 };
 

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "proto/frame.h"
 #include "relay/relay.h"
+#include "server/admission.h"
 #include "server/announce.h"
 #include "server/certificate.h"
 #include "server/cpus.h"
@@ -43,11 +44,12 @@ struct server {
     uv_signal_t terminate, interrupt, hangup;
     bool stopping;
 
-    struct certificate certificate; // when TLS is served
+    struct certificate certificate;  // when TLS is served
+    struct admission_desk admission; // when clients are asked about
     struct relay relay;
     struct stun_responder stun;
     struct web web;
-    struct metric_source sources[1];
+    struct metric_source sources[2];
     struct prefix debug_prefixes[DEBUG_PREFIXES_MAX];
 
     int *main_fds, *http_fds;
@@ -58,7 +60,8 @@ struct server {
 static bool raise_descriptor_limit(struct server *server, int *connections)
 {
     struct rlimit limit;
-    const long reserved = DESCRIPTORS_RESERVED + DESCRIPTORS_PER_WORKER * (long)server->workers;
+    const long reserved = DESCRIPTORS_RESERVED + DESCRIPTORS_PER_WORKER * (long)server->workers +
+                          admission_descriptors(server->options);
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
         snprintf(server->error, sizeof server->error, "the limit of open files cannot be read: %s",
@@ -219,11 +222,12 @@ static void start_web(struct server *server)
         .https_port = server->main_port,
         .http_port = server->http_port,
         .sources = server->sources,
-        .source_count = 1,
+        .source_count = 2,
         .certificate_not_after = options->serve_tls ? &server->certificate.not_after : NULL,
     };
 
     server->sources[0] = (struct metric_source){write_stun_metrics, server};
+    server->sources[1] = (struct metric_source){admission_write_metrics, &server->admission};
     fill_debug_rule(server, &config.debug);
     web_init(&server->web, &config);
 }
@@ -234,6 +238,7 @@ static void on_hangup(uv_signal_t *signal, int number)
 
     (void)number;
     certificate_reload(&server->certificate);
+    admission_reload(&server->admission);
 }
 
 static void stop(struct server *server)
@@ -246,6 +251,7 @@ static void stop(struct server *server)
     uv_signal_stop(&server->interrupt);
     stun_responder_stop(&server->stun);
     relay_stop(&server->relay);
+    admission_close(&server->admission);
     uv_close((uv_handle_t *)&server->terminate, NULL);
     uv_close((uv_handle_t *)&server->interrupt, NULL);
     uv_close((uv_handle_t *)&server->hangup, NULL);
@@ -287,6 +293,8 @@ static bool start_relay(struct server *server, struct key_pair *key, int connect
         .connections_max = connections,
         .proxies = options->proxies,
         .proxy_count = options->proxy_count,
+        .admission = server->admission.access ? &server->admission.admission : NULL,
+        .recheck_ms = (uint32_t)duration_ms_up(options->recheck_ns),
         .openssl_records = strcmp(options->tls_engine, "openssl") == 0,
     };
     const int err = relay_start(&server->relay, &config);
@@ -296,6 +304,13 @@ static bool start_relay(struct server *server, struct key_pair *key, int connect
         snprintf(server->error, sizeof server->error, "the worker threads could not be started: %s",
                  uv_strerror(err));
     return err == 0;
+}
+
+static bool start_admission(struct server *server)
+{
+    return !admission_wanted(server->options) ||
+           admission_open(&server->admission, server->options, &server->relay, server->workers,
+                          &server->loop, server->error, sizeof server->error);
 }
 
 static void listen_all(struct server *server)
@@ -335,7 +350,8 @@ static bool start(struct server *server)
         return false;
     ok = !options->serve_tls ||
          certificate_load(&server->certificate, options, server->error, sizeof server->error);
-    ok = ok && bind_ports(server) && start_stun(server) && start_relay(server, &key, connections);
+    ok = ok && start_admission(server) && bind_ports(server) && start_stun(server) &&
+         start_relay(server, &key, connections);
     key_pair_wipe(&key);
     if (!ok)
         return false;
@@ -411,6 +427,7 @@ int server_check(const struct options *options)
 
     start_log(options);
     if (!check_key(options, error, sizeof error) ||
+        !admission_check(options, error, sizeof error) ||
         (options->serve_tls && !certificate_check(options, error, sizeof error)))
         return fault(error);
     printf("derper: the configuration is good\n");

@@ -68,7 +68,7 @@ static void assert_consistent(const struct options *o)
     assert(!o->serve_tls || (o->cert_dir[0] != '\0' && o->cert_mode == CERT_MODE_MANUAL));
     assert(o->dev == (o->key_path[0] == '\0'));
     assert(o->hostname[0] != '\0' && strlen(o->hostname) <= OPTIONS_HOSTNAME_CHARS);
-    assert(!o->verify_clients && o->verify_client_url[0] == '\0' && o->mesh_with[0] == '\0');
+    assert(o->mesh_with[0] == '\0');
     for (size_t i = 0; i < o->debug_cidr_count; i++)
         assert(o->debug_cidrs[i].bits <= (o->debug_cidrs[i].family == AF_INET ? 32 : 128));
     for (size_t i = 0; i < o->warning_count; i++)

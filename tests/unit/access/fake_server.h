@@ -18,7 +18,7 @@ struct fake_server {
     // The answer to a request, whole, as it goes onto the wire; NULL: none, until the server stops.
     // "": the connection is closed without one. On the connection's thread.
     const char *(*respond)(const char *request, void *data);
-    void *data;
+    void *_Atomic data;
     unsigned delay_ms; // before an answer
     bool slow;         // each byte by itself
     bool greets;       // answers before it is asked

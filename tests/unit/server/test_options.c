@@ -86,8 +86,6 @@ static const struct {
     {"secrets-cache-dir", "/cache"},
     {"bootstrap-dns-names", "a,b"},
     {"unpublished-bootstrap-dns-names", "c/d"},
-    {"socket", "/run/ts.sock"},
-    {"verify-client-url", "http://v/verify"},
     {"accept-connection-limit", "50.5"},
     {"accept-connection-burst", "0b101"},
     {"rate-config", "/rate"},
@@ -97,6 +95,12 @@ static const struct {
     {"acme-email", "a@example.com"},
     {"acme-eab-kid", "kid"},
     {"acme-eab-key", "a2V5"},
+    {"socket", "/run/ts.sock"},
+    {"verify-client-url", "http://v/verify"},
+    {"verify-client-ca", "/ca.pem"},
+    {"verify-grace", "30s"},
+    {"allow-keys", "/keys"},
+    {"recheck", "0"},
     {"tls", "off"},
     {"tls-engine", "openssl"},
     {"proxy-protocol-from", "10.0.0.0/8"},
@@ -451,7 +455,8 @@ static void test_help_names_every_flag(void **state)
         assert_non_null(strstr(text, start));
         assert_non_null(strstr(text, flags[i].meaning));
         assert_true(flags[i].built || flags[i].without);
-        assert_true(flags[i].kind == FLAG_BOOL || flags[i].kind == FLAG_TEXT || flags[i].wrong);
+        assert_true(flags[i].kind == FLAG_BOOL || flags[i].kind == FLAG_TEXT ||
+                    flags[i].kind == FLAG_LIST || flags[i].wrong);
         assert_true(flags[i].kind == FLAG_BOOL || flags[i].argument);
     }
     for (char *save, *line = strtok_r(text, "\n", &save); line;

@@ -278,6 +278,36 @@ static void test_numbers(void **state)
     assert_int_equal(parse("--accept-connection-burst", "0x7fff_ffff_ffff_ffff"), OPTIONS_OK);
 }
 
+static void test_lists(void **state)
+{
+    static char *several[] = {"derper",      "--dev",    "--verify-clients",
+                              "--socket=/a", "--socket", "",
+                              "--socket",    "/b",       "--verify-client-url=http://v/",
+                              NULL};
+    static char *many[OPTIONS_LIST_MAX + 4] = {"derper", "--dev", "--verify-clients"};
+    char path[200];
+
+    (void)state;
+    assert_int_equal(options_parse(&options, 9, several, &world, error, sizeof error), OPTIONS_OK);
+    assert_int_equal(options.sockets.count, 2);
+    assert_string_equal(options.sockets.items[0], "/a");
+    assert_string_equal(options.sockets.items[1], "/b");
+    assert_int_equal(options.verify_client_urls.count, 1);
+    assert_int_equal(options.warning_count, 0);
+    for (size_t i = 3; i < COUNT(many); i++)
+        many[i] = "--socket=/a";
+    assert_int_equal(options_parse(&options, COUNT(many) - 1, many, &world, error, sizeof error),
+                     OPTIONS_OK);
+    assert_int_equal(options_parse(&options, COUNT(many), many, &world, error, sizeof error),
+                     OPTIONS_ERROR);
+    assert_string_equal(error, "--socket: \"/a\" is one too many; give at most 16.");
+    memset(path, 'a', sizeof path);
+    path[sizeof path - 1] = '\0';
+    assert_refused("--socket", path, "is longer than the name of a socket may be");
+    assert_refused("--verify-client-url", "headscale.example.com/verify", "is not a URL to ask");
+    assert_refused("--verify-client-url", "https://", "is not a URL to ask");
+}
+
 // --- Environment ---
 
 static void set_variable(const char *name, const char *value)
@@ -448,6 +478,7 @@ int main(void)
         cmocka_unit_test_setup(test_hostname, reset),
         cmocka_unit_test_setup(test_home, reset),
         cmocka_unit_test_setup(test_numbers, reset),
+        cmocka_unit_test_setup(test_lists, reset),
         cmocka_unit_test_setup(test_queue_depth, reset),
         cmocka_unit_test_setup(test_allow_debug_ip, reset),
         cmocka_unit_test_setup(test_debug_cidrs, reset),

@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "server/admission.h"
+
+#include "access/agent.h"
+#include "base/memory.h"
+#include "server/go_duration.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// From a worker: a question, or that it is not interested any more.
+struct admission_note {
+    struct admission_note *next;
+    struct client_handle client;
+    bool cancels;
+    struct key key;
+    char address[INET6_ADDRSTRLEN];
+};
+
+// A client that is asked about.
+struct visit {
+    struct access_ask ask;
+    struct admission_desk *desk;
+    struct client_handle client;
+};
+
+struct admission_slots {
+    struct visit **visits;
+    size_t capacity;
+};
+
+// --- On the workers' threads ---
+
+static void post(const struct admission *admission, struct admission_note *note)
+{
+    struct admission_desk *desk = (struct admission_desk *)admission;
+    bool first;
+
+    note->next = NULL;
+    pthread_mutex_lock(&desk->lock);
+    first = !desk->first;
+    if (first)
+        desk->first = note;
+    else
+        desk->last->next = note;
+    desk->last = note;
+    pthread_mutex_unlock(&desk->lock);
+    if (first)
+        uv_async_send(&desk->wake);
+}
+
+static void post_question(const struct admission *admission, const struct client_handle *client,
+                          const struct key *key, const char *address)
+{
+    struct admission_note *note = memory_zeroed(sizeof *note);
+
+    note->client = *client;
+    note->key = *key;
+    snprintf(note->address, sizeof note->address, "%s", address);
+    post(admission, note);
+}
+
+static void post_cancel(const struct admission *admission, const struct client_handle *client)
+{
+    struct admission_note *note = memory_zeroed(sizeof *note);
+
+    note->client = *client;
+    note->cancels = true;
+    post(admission, note);
+}
+
+// --- On the main thread ---
+
+static struct visit **place_of(struct admission_desk *desk, const struct client_handle *client)
+{
+    struct admission_slots *slots = &desk->visits[client->worker];
+
+    if (client->slot >= slots->capacity) {
+        const size_t capacity = (size_t)client->slot * 2 + 64;
+
+        slots->visits = memory_resize(slots->visits, capacity * sizeof *slots->visits);
+        memset(slots->visits + slots->capacity, 0,
+               (capacity - slots->capacity) * sizeof *slots->visits);
+        slots->capacity = capacity;
+    }
+    return &slots->visits[client->slot];
+}
+
+static void on_verdict(struct access_ask *ask, enum access_verdict verdict)
+{
+    static const enum admission_verdict verdicts[ACCESS_VERDICTS] = {
+        [ACCESS_ALLOWED] = ADMISSION_ALLOWED,
+        [ACCESS_REFUSED] = ADMISSION_REFUSED,
+        [ACCESS_UNANSWERED] = ADMISSION_UNANSWERED,
+    };
+    struct visit *visit = list_entry(ask, struct visit, ask);
+
+    *place_of(visit->desk, &visit->client) = NULL;
+    relay_admit(visit->desk->relay, &visit->client, verdicts[verdict]);
+    free(visit);
+}
+
+static void end_visit(struct visit **place)
+{
+    access_cancel(&(*place)->ask);
+    free(*place);
+    *place = NULL;
+}
+
+static void take_note(struct admission_desk *desk, const struct admission_note *note)
+{
+    struct visit **place = place_of(desk, &note->client);
+
+    if (note->cancels) {
+        if (*place && client_handle_equal(&(*place)->client, &note->client))
+            end_visit(place);
+        return;
+    }
+    *place = memory_zeroed(sizeof **place);
+    (*place)->desk = desk;
+    (*place)->client = note->client;
+    access_ask(desk->access, &(*place)->ask, &note->key, note->address, on_verdict);
+}
+
+static struct admission_note *take_notes(struct admission_desk *desk)
+{
+    struct admission_note *notes;
+
+    pthread_mutex_lock(&desk->lock);
+    notes = desk->first;
+    desk->first = desk->last = NULL;
+    pthread_mutex_unlock(&desk->lock);
+    return notes;
+}
+
+static void on_wake(uv_async_t *wake)
+{
+    struct admission_desk *desk = wake->data;
+    struct admission_note *note = take_notes(desk);
+
+    while (note) {
+        struct admission_note *next = note->next;
+
+        take_note(desk, note);
+        free(note);
+        note = next;
+    }
+}
+
+// --- From outside ---
+
+static void configure(struct access_config *config, const struct options *options, uv_loop_t *loop)
+{
+    static const char *const default_sockets[] = {AGENT_SOCKET_DEFAULT};
+    const bool given = options->sockets.count > 0;
+
+    *config = (struct access_config){
+        .loop = loop,
+        .allow_keys = *options->allow_keys ? options->allow_keys : NULL,
+        .urls = options->verify_client_urls.items,
+        .url_count = options->verify_client_urls.count,
+        .ca_file = *options->verify_client_ca ? options->verify_client_ca : NULL,
+        .fail_open = options->verify_client_url_fail_open,
+        .grace_ms = (uint64_t)duration_ms_up(options->verify_grace_ns),
+    };
+    if (options->verify_clients) {
+        config->sockets = given ? options->sockets.items : default_sockets;
+        config->socket_count = given ? options->sockets.count : 1;
+    }
+}
+
+bool admission_wanted(const struct options *options)
+{
+    return options->verify_clients || options->verify_client_urls.count > 0 || *options->allow_keys;
+}
+
+bool admission_check(const struct options *options, char *error, size_t size)
+{
+    struct access_config config;
+
+    configure(&config, options, NULL);
+    return access_check_files(&config, error, size);
+}
+
+bool admission_open(struct admission_desk *desk, const struct options *options, struct relay *relay,
+                    size_t workers, uv_loop_t *loop, char *error, size_t size)
+{
+    struct access_config config;
+
+    configure(&config, options, loop);
+    desk->access = access_new(&config, error, size);
+    if (!desk->access)
+        return false;
+    desk->admission = (struct admission){.ask = post_question, .cancel = post_cancel};
+    desk->relay = relay;
+    desk->workers = workers;
+    desk->visits = memory_zeroed(workers * sizeof *desk->visits);
+    pthread_mutex_init(&desk->lock, NULL);
+    uv_async_init(loop, &desk->wake, on_wake);
+    desk->wake.data = desk;
+    return true;
+}
+
+int admission_descriptors(const struct options *options)
+{
+    struct access_config config;
+
+    configure(&config, options, NULL);
+    return (int)(config.socket_count + config.url_count) * SOURCE_OPEN_MAX;
+}
+
+void admission_reload(struct admission_desk *desk)
+{
+    if (desk->access)
+        access_reload(desk->access, "SIGHUP");
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct admission_desk *desk = handle->data;
+
+    for (size_t i = 0; i < desk->workers; i++)
+        free(desk->visits[i].visits);
+    free(desk->visits);
+    pthread_mutex_destroy(&desk->lock);
+}
+
+void admission_close(struct admission_desk *desk)
+{
+    struct admission_note *note;
+
+    if (!desk->access)
+        return;
+    for (note = take_notes(desk); note;) {
+        struct admission_note *next = note->next;
+
+        free(note);
+        note = next;
+    }
+    for (size_t i = 0; i < desk->workers; i++)
+        for (size_t j = desk->visits[i].capacity; j > 0; j--) // those that wait go first
+            if (desk->visits[i].visits[j - 1])
+                end_visit(&desk->visits[i].visits[j - 1]);
+    access_close(desk->access);
+    uv_close((uv_handle_t *)&desk->wake, on_closed);
+}
+
+// --- Metrics ---
+
+static void put_sources(struct metrics *metrics, const struct access *access, const char *name,
+                        enum metric_type type, size_t offset)
+{
+    const struct source *source;
+
+    if (!access_source(access, 0))
+        return;
+    metrics_family(metrics, type, name);
+    for (size_t i = 0; (source = access_source(access, i)); i++) {
+        const char *counter = (const char *)&source->counters + offset;
+
+        metrics_sample(metrics, "source", source->name,
+                       counter_read((const struct counter *)counter));
+    }
+}
+
+static void put_answers(struct metrics *metrics, const struct access *access)
+{
+    const struct access_counters *counters = access_counters(access);
+    const struct source *source;
+
+    metrics_family(metrics, METRIC_COUNTER, "derper_admission_answers");
+    metrics_sample2(metrics, "source", "allow-keys", "reason",
+                    access_reason_name(ACCESS_NOT_MEMBER), counter_read(&counters->allow_keys[0]));
+    metrics_sample2(metrics, "source", "allow-keys", "reason", access_reason_name(ACCESS_MEMBER),
+                    counter_read(&counters->allow_keys[1]));
+    for (size_t i = 0; (source = access_source(access, i)); i++)
+        for (int reason = 0; reason < ACCESS_REASONS; reason++)
+            metrics_sample2(metrics, "source", source->name, "reason",
+                            access_reason_name((enum access_reason)reason),
+                            counter_read(&source->counters.answers[reason]));
+}
+
+void admission_write_metrics(struct metrics *metrics, void *data)
+{
+    const struct admission_desk *desk = data;
+    const struct access *access = desk->access;
+    const struct access_counters *counters;
+
+    if (!access)
+        return;
+    counters = access_counters(access);
+    metrics_family(metrics, METRIC_COUNTER, "derper_admission_verdicts");
+    for (int i = 0; i < ACCESS_VERDICTS; i++)
+        metrics_sample(metrics, "verdict", access_verdict_name((enum access_verdict)i),
+                       counter_read(&counters->verdicts[i]));
+    metrics_counter(metrics, "derper_admission_by_grace", counter_read(&counters->graced));
+    metrics_counter(metrics, "derper_admission_by_fail_open", counter_read(&counters->failed_open));
+    metrics_counter(metrics, "derper_admission_cancelled", counter_read(&counters->cancelled));
+    metrics_gauge(metrics, "derper_admission_pending", counter_read(&counters->pending));
+    put_answers(metrics, access);
+    put_sources(metrics, access, "derper_admission_query_ms_sum", METRIC_COUNTER,
+                offsetof(struct source_counters, duration_ms_sum));
+    put_sources(metrics, access, "derper_admission_queries", METRIC_COUNTER,
+                offsetof(struct source_counters, durations));
+    put_sources(metrics, access, "derper_admission_open", METRIC_GAUGE,
+                offsetof(struct source_counters, open));
+    put_sources(metrics, access, "derper_admission_waiting", METRIC_GAUGE,
+                offsetof(struct source_counters, waiting));
+}
