@@ -3,6 +3,7 @@
 
 #include "access/allowfile.h"
 #include "access/grace.h"
+#include "access/health.h"
 #include "base/clock.h"
 #include "base/memory.h"
 
@@ -36,6 +37,8 @@ struct access {
     bool has_list;
     struct allowfile list;
     struct check checks[CHECKS]; // agents, then URLs
+    struct health *healths;      // of agents that are watched
+    size_t health_count;
     struct grace grace;
     struct list asks;
     size_t parts; // to be closed before the memory goes
@@ -279,6 +282,14 @@ void access_cancel(struct access_ask *ask)
     counter_add(&ask->access->counters.cancelled, 1);
 }
 
+bool access_health(struct access *access, char *why, size_t size)
+{
+    for (size_t i = 0; i < access->health_count; i++)
+        if (!health_read(&access->healths[i], why, size))
+            return false;
+    return true;
+}
+
 void access_reload(struct access *access, const char *cause)
 {
     if (access->has_list)
@@ -308,6 +319,14 @@ bool access_check_files(const struct access_config *config, char *error, size_t 
 
     allowlist_free(&list);
     return ok;
+}
+
+static void watch_agents(struct access *access, const char *const *sockets, size_t count)
+{
+    access->health_count = count;
+    access->healths = memory_zeroed((count + 1) * sizeof *access->healths);
+    for (size_t i = 0; i < count; i++)
+        health_start(&access->healths[i], access->loop, &access->fetcher, sockets[i]);
 }
 
 static void init_check(struct access *access, enum source_kind kind, const char *const *addresses,
@@ -344,6 +363,8 @@ struct access *access_new(const struct access_config *config, char *error, size_
     init_check(access, SOURCE_AGENT, config->sockets, config->socket_count, NULL);
     init_check(access, SOURCE_URL, config->urls, config->url_count, config->ca_file);
     access->checks[SOURCE_URL].fail_open = config->fail_open;
+    if (config->watch_agents)
+        watch_agents(access, config->sockets, config->socket_count);
     return access;
 }
 
@@ -352,6 +373,7 @@ static void part_closed(struct access *access)
     if (--access->parts > 0)
         return;
     grace_deinit(&access->grace);
+    free(access->healths);
     free(access);
     curl_global_cleanup();
 }
@@ -366,6 +388,11 @@ static void on_fetcher_closed(struct fetcher *fetcher)
     part_closed(list_entry(fetcher, struct access, fetcher));
 }
 
+static void on_health_closed(struct health *health)
+{
+    part_closed(list_entry(health->fetcher, struct access, fetcher));
+}
+
 static void on_list_closed(struct allowfile *file)
 {
     part_closed(list_entry(file, struct access, list));
@@ -374,7 +401,9 @@ static void on_list_closed(struct allowfile *file)
 void access_close(struct access *access)
 {
     assert(list_empty(&access->asks));
-    access->parts = access->has_list ? 3 : 2;
+    access->parts = (access->has_list ? 3 : 2) + access->health_count;
+    for (size_t i = 0; i < access->health_count; i++)
+        health_close(&access->healths[i], on_health_closed);
     uv_close((uv_handle_t *)&access->timer, on_timer_closed);
     fetcher_close(&access->fetcher, on_fetcher_closed);
     if (access->has_list)

@@ -37,6 +37,7 @@ struct access_config {
     const char *allow_keys;     // a file; NULL = no such check
     const char *const *sockets; // of agents
     size_t socket_count;        // 0 = no such check
+    bool watch_agents;          // ask them how they are, for access_health
     const char *const *urls;
     size_t url_count; // 0 = no such check
     const char *ca_file;
@@ -89,6 +90,9 @@ void access_cancel(struct access_ask *ask);
 
 // Reads --allow-keys again; the log tells what came of it.
 void access_reload(struct access *access, const char *cause);
+
+// From any thread. False, with a sentence, when an agent that is watched is not well.
+bool access_health(struct access *access, char *why, size_t size);
 
 // All asks must have ended. Frees `access` once the loop has closed its handles.
 void access_close(struct access *access);

@@ -167,6 +167,7 @@ static void configure(struct access_config *config, const struct options *option
     if (options->verify_clients) {
         config->sockets = given ? options->sockets.items : default_sockets;
         config->socket_count = given ? options->sockets.count : 1;
+        config->watch_agents = true;
     }
 }
 
@@ -208,6 +209,13 @@ int admission_descriptors(const struct options *options)
 
     configure(&config, options, NULL);
     return (int)(config.socket_count + config.url_count) * SOURCE_OPEN_MAX;
+}
+
+bool admission_health(void *data, char *why, size_t size)
+{
+    const struct admission_desk *desk = data;
+
+    return !desk->access || access_health(desk->access, why, size);
 }
 
 void admission_reload(struct admission_desk *desk)

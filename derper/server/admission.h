@@ -46,6 +46,9 @@ bool admission_open(struct admission_desk *desk, const struct options *options, 
 // For SIGHUP.
 void admission_reload(struct admission_desk *desk);
 
+// For web_config.check.
+bool admission_health(void *desk, char *why, size_t size);
+
 // A metric_source.
 void admission_write_metrics(struct metrics *metrics, void *desk);
 

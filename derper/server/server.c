@@ -223,6 +223,8 @@ static void start_web(struct server *server)
         .http_port = server->http_port,
         .sources = server->sources,
         .source_count = 2,
+        .check = admission_health,
+        .check_data = &server->admission,
         .certificate_not_after = options->serve_tls ? &server->certificate.not_after : NULL,
     };
 

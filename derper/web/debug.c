@@ -9,6 +9,7 @@
 #include <time.h>
 
 #define DATE_BYTES 64
+#define CHECK_SENTENCE_BYTES 768
 
 struct debug_page {
     const char *path;
@@ -70,8 +71,12 @@ static void serve_check(const struct web *web, struct http_conn *conn)
 {
     static const char text[] = "derp.Server ConsistencyCheck okay";
 
-    (void)web;
-    answer_body(conn, TYPE_TEXT, text, sizeof text - 1);
+    char why[CHECK_SENTENCE_BYTES];
+
+    if (web->config.check && !web->config.check(web->config.check_data, why, sizeof why))
+        answer_line(conn, 500, NULL, why);
+    else
+        answer_body(conn, TYPE_TEXT, text, sizeof text - 1);
 }
 
 static void serve_index(const struct web *web, struct http_conn *conn);

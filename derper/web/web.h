@@ -61,6 +61,11 @@ struct web_config {
     const struct metric_source *sources; // appended to the metrics of relay and io
     size_t source_count;
 
+    // For /debug/check, on any worker's thread; must not block. False, with a sentence, when
+    // something is wrong. May be NULL.
+    bool (*check)(void *data, char *why, size_t size);
+    void *check_data;
+
     // Unix time at which the served certificate ends, 0 = unknown. NULL when TLS is not served.
     const _Atomic int64_t *certificate_not_after;
 };

@@ -7,6 +7,8 @@ import socketserver
 import threading
 import urllib.parse
 
+from nacl.public import PrivateKey
+
 
 class Answering(http.server.BaseHTTPRequestHandler):
     """Gives each request to `source.answer(path, body)`: (status, body), None for silence, b"…" for raw bytes."""
@@ -90,9 +92,11 @@ class Agent(Source):
     def __init__(self, path):
         self.path = str(path)
         self.state = "Running"
+        self.self_key = bytes(PrivateKey.generate().public_key)
         if os.path.exists(self.path):
             os.unlink(self.path)
         super().__init__(UnixServer, self.path)
+        self.members.add(self.self_key)
 
     def answer(self, request, _):
         url = urllib.parse.urlsplit(request.path)
@@ -100,7 +104,8 @@ class Agent(Source):
         if request.headers["Host"] != "local-tailscaled.sock":
             return 403, "invalid localapi request"
         if url.path == "/localapi/v0/status":
-            return 200, json.dumps({"BackendState": self.state})
+            key = f"nodekey:{self.self_key.hex()}"
+            return 200, json.dumps({"BackendState": self.state, "Self": {"PublicKey": key}})
         name = query["addr"][0]
         key = bytes.fromhex(name.removeprefix("nodekey:"))
         with self.lock:

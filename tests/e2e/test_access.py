@@ -173,6 +173,23 @@ def test_any_of_several_agents(start, folder, made):
     assert [is_let_in(relay, key) for key in (of_first, of_second, stranger)] == [True, True, False]
 
 
+def test_debug_check_asks_the_agent(start, folder, made):
+    """Good while tailscaled is well; otherwise it says what is wrong, and so does the log at the start."""
+    def check():
+        answer = relay.get("/debug/check")
+        return answer.status, answer.text
+
+    path = os.path.join(folder, "tailscaled.sock")
+    relay = start("plain", "--verify-clients", "--socket", path)
+    relay.wait_log("--verify-clients: there is no tailscaled socket")
+    assert check()[0] == 500 and "there is no tailscaled socket" in check()[1]
+    agent = made(Agent(path))
+    wait_until(lambda: check() == (200, "derp.Server ConsistencyCheck okay"), "the check to be good", 15)
+    relay.wait_log(r"--verify-clients: tailscaled \(.*\) is asked who may connect")
+    agent.members.clear()
+    wait_until(lambda: "does not know its own key" in check()[1], "the check to fail", 15)
+
+
 # URLs
 
 def test_url_lets_members_in(start, verify):
@@ -342,7 +359,7 @@ def test_no_recheck(start, agent):
     agent.members.clear()
     time.sleep(1)
     peer.fence()
-    assert len(agent.asked) == 1
+    assert agent.asked.count(peer.public) == 1
 
 
 def test_relay_stops_while_it_asks(start, agent):
@@ -389,7 +406,7 @@ def test_crowd_at_a_slow_agent(start, agent):
         asked = set(agent.asked)
         assert all(bytes(k.public_key) in asked for k in set(waiting) - set(again))
         waiting = again
-    assert agent.most_open <= 64
+    assert agent.most_open <= 64 + 1  # how it is, is asked beside
     samples = relay.varz()
     assert samples["derp_current_connections"] == CROWD
     assert samples['derper_admission_verdicts{verdict="allowed"}'] == CROWD

@@ -4,6 +4,7 @@
 #include "access/access.h"
 
 #include "../support/loopback.h"
+#include "access/health.h"
 #include "base/clock.h"
 #include "fake_server.h"
 
@@ -719,6 +720,38 @@ static void test_cancel(void **state)
     fake_server_stop(&server);
 }
 
+#define WELL                                                                           \
+    OK("122\r\n\r\n{\"BackendState\":\"Running\",\"Self\":{\"PublicKey\":\"nodekey:01" \
+       "11111111111111111111111111111111111111111111111111111111111111\"}}")
+
+static void test_health(void **state)
+{
+    static struct fake_server server;
+    struct agent logged_out = {UNKNOWN, NEEDS_LOGIN}, well = {EMPTY("200 OK"), WELL};
+    const char *sockets[] = {in_folder("watched")};
+    const struct access_config config = {
+        .sockets = sockets, .socket_count = 1, .watch_agents = true};
+    struct access *access;
+    char why[HEALTH_SENTENCE_BYTES];
+
+    (void)state;
+    server = (struct fake_server){.respond = respond_agent, .data = &logged_out};
+    fake_server_start_unix(&server, sockets[0]);
+    access = make(config);
+    assert_false(access_health(access, why, sizeof why));
+    assert_non_null(strstr(why, "has not answered yet"));
+    run_for(200);
+    assert_false(access_health(access, why, sizeof why));
+    assert_non_null(strstr(why, "is connected to no network"));
+    server.data = &well;
+    run_for(HEALTH_INTERVAL_MS + 200);
+    assert_true(access_health(access, why, sizeof why));
+    end(access);
+    fake_server_stop(&server);
+    access = make(config); // closed while it asks
+    end(access);
+}
+
 static void test_nothing_configured(void **state)
 {
     struct access *access = make((struct access_config){.grace_ms = 1000});
@@ -761,6 +794,7 @@ int main(void)
         cmocka_unit_test(test_hanging),
         cmocka_unit_test(test_slow_agent),
         cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_health),
         cmocka_unit_test(test_nothing_configured),
         cmocka_unit_test(test_ca_file),
     };
