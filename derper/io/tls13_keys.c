@@ -4,6 +4,7 @@
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <openssl/obj_mac.h>
+#include <openssl/sha.h>
 #include <sodium.h>
 #include <string.h>
 #include <uv.h>
@@ -12,9 +13,9 @@ static const struct {
     uint16_t id;
     uint8_t secret_bytes, key_bytes;
 } suites[TLS13_SUITES] = {
-    [TLS13_AES_128_GCM_SHA256] = {0x1301, 32, 16},
-    [TLS13_AES_256_GCM_SHA384] = {0x1302, 48, 32},
-    [TLS13_CHACHA20_POLY1305_SHA256] = {0x1303, 32, 32},
+    [TLS13_AES_128_GCM_SHA256] = {0x1301, SHA256_DIGEST_LENGTH, 16},
+    [TLS13_AES_256_GCM_SHA384] = {0x1302, SHA384_DIGEST_LENGTH, 32},
+    [TLS13_CHACHA20_POLY1305_SHA256] = {0x1303, SHA256_DIGEST_LENGTH, 32},
 };
 
 bool tls13_suite_from_id(uint16_t id, enum tls13_suite *out)
@@ -78,7 +79,7 @@ static EVP_MAC_CTX *hmac_new(enum tls13_suite suite)
     const EVP_MAC_CTX *model;
 
     uv_once(&once, make_hmacs);
-    model = suites[suite].secret_bytes == 48 ? hmac_sha384 : hmac_sha256;
+    model = suites[suite].secret_bytes == SHA384_DIGEST_LENGTH ? hmac_sha384 : hmac_sha256;
     return model ? EVP_MAC_CTX_dup(model) : NULL;
 }
 
