@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #define KEY_UPDATE_AFTER_RECORDS (1u << 23)
+#define KEY_RECORDS_MAX (1u << 24)
 
 const char *tls_failure_name(enum tls_failure failure)
 {
@@ -28,6 +29,7 @@ void io_context_init(struct io_context *io, uv_loop_t *loop, struct io_budget *b
     list_init(&io->http_conns);
     io->detach = true;
     io->key_update_after = KEY_UPDATE_AFTER_RECORDS;
+    io->key_records_max = KEY_RECORDS_MAX;
     tls13_ciphers_init(&io->ciphers);
     io->read_buffer = memory_get(IO_READ_BYTES);
     io->plain_buffer = memory_get(IO_PLAIN_BYTES);

@@ -86,6 +86,10 @@ struct io_context {
     // the next data that it sends: far enough below the AEAD limits of RFC 8446, section 5.5
     // (2^24.5 full records for AES-GCM) for a peer that is told something once a minute.
     uint64_t key_update_after;
+    // Records that a peer may seal under one key at all: one that goes on in spite of our request
+    // is cut off. 2^24 are 70 % of the limit of 2^24.5, and leave a peer that heard the request a
+    // keep-alive's minute late 140,000 records a second until then.
+    uint64_t key_records_max;
     struct tls13_ciphers ciphers;
     struct pool streams;
     struct pool detached[TLS13_SUITES]; // what the detached engine keeps of one

@@ -6,6 +6,8 @@
 // sections 4.6.3, 5 and 6.
 #include "io/engine.h"
 
+#include "base/bucket.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "io/tls13_record.h"
@@ -33,6 +35,7 @@ struct partial_record {
 // An idle connection is this: as much of it as its suite needs.
 struct detached {
     struct partial_record *partial;
+    struct bucket updates; // the peer's
     uint8_t direction_bytes;
     uint8_t idle_records;
     uint8_t suite : 2;         // enum tls13_suite
@@ -57,6 +60,10 @@ static struct tls13_direction *out_of(struct detached *state)
 }
 
 static struct log_limit fault_log = LOG_LIMIT_INIT;
+
+// A KeyUpdate costs us far more than its 27 bytes cost the peer. Libraries make one after
+// gigabytes; a person who does it by hand has some in reserve.
+static const struct bucket_rate update_rate = {.per_second = 1, .burst = 32};
 
 static bool read_hex(const char *text, uint8_t *out, size_t size)
 {
@@ -165,6 +172,8 @@ void engine_detached_free(struct stream *stream)
 
     if (!state)
         return;
+    tls13_cipher_forget(&stream->io->ciphers.open[state->suite], &state->in);
+    tls13_cipher_forget(&stream->io->ciphers.seal[state->suite], out_of(state));
     pool = &stream->io->detached[state->suite];
     free(state->partial);
     sodium_memzero(state, detached_bytes(state->suite));
@@ -192,7 +201,8 @@ static void put_alert(struct stream *stream, enum tls13_alert alert)
     put_record(stream, TLS13_ALERT, &(struct tls13_piece){bytes, sizeof bytes}, 1);
 }
 
-// Section 4.6.3: the record with the message is the last one under the old key.
+// Section 4.6.3: the record with the message is the last one under the old key, which the cipher
+// context forgets with the data that follows.
 static bool put_key_update(struct stream *stream)
 {
     struct detached *state = stream->detached;
@@ -203,22 +213,28 @@ static bool put_key_update(struct stream *stream)
            tls13_direction_update(out_of(state), state->suite);
 }
 
-static bool end(struct stream *stream, uint8_t alert, const char *whose)
+static bool end(struct stream *stream, uint8_t alert, const char *hint)
 {
     stream->detached->over = true;
     counter_add(&stream->io->counters.tls_record_faults, 1);
-    stream_log_tls(stream, &fault_log, SSL_alert_desc_string_long(alert), whose);
+    stream_log_tls(stream, &fault_log, SSL_alert_desc_string_long(alert), hint);
     return stream_fail(stream, STREAM_END_TLS);
 }
 
-// Section 6.2. Nothing may follow a close_notify, not even this.
-static bool fail(struct stream *stream, enum tls13_alert alert)
+// Section 6.2. Nothing may follow a close_notify, not even this. `why` is for the log, behind the
+// alert's name.
+static bool fail_because(struct stream *stream, enum tls13_alert alert, const char *why)
 {
     if (!stream->shut) {
         put_alert(stream, alert);
         stream_send_answer(stream);
     }
-    return end(stream, (uint8_t)alert, "");
+    return end(stream, (uint8_t)alert, why);
+}
+
+static bool fail(struct stream *stream, enum tls13_alert alert)
+{
+    return fail_because(stream, alert, "");
 }
 
 // The level does not matter (section 6).
@@ -242,10 +258,13 @@ static bool on_key_update(struct stream *stream, uint8_t request)
 
     if (request > 1)
         return fail(stream, TLS13_ILLEGAL_PARAMETER);
+    if (!bucket_take(&state->updates, &update_rate, clock_ns()))
+        return fail_because(stream, TLS13_UNEXPECTED_MESSAGE, "; it changes keys on and on");
     // It answers what we have asked or were about to ask; what we answer asks for nothing.
     state->requested = state->update_requests = false;
     if (request == 1)
         state->update_due = true;
+    tls13_cipher_forget(&stream->io->ciphers.open[state->suite], &state->in);
     return tls13_direction_update(&state->in, state->suite) || fail(stream, TLS13_INTERNAL_ERROR);
 }
 
@@ -322,6 +341,17 @@ static bool take_control(struct stream *stream, const uint8_t *at,
            no_data(stream, opened);
 }
 
+// Section 5.5. We ask for new keys with the next data that we send, once. False when the peer went
+// on without them for too long.
+static bool note_wear(struct stream *stream)
+{
+    struct detached *state = stream->detached;
+
+    if (!state->requested)
+        state->requested = state->update_requests = state->update_due = true;
+    return state->in.sequence <= stream->io->key_records_max;
+}
+
 // Opens one whole record behind what is opened already. False when the stream is gone.
 static bool open_record(struct stream *stream, const uint8_t *record, size_t len,
                         struct opened *opened)
@@ -337,8 +367,9 @@ static bool open_record(struct stream *stream, const uint8_t *record, size_t len
     out = io->plain_buffer + opened->len;
     if (!tls13_open(&io->ciphers, state->suite, &state->in, record, len, out, &content, &alert))
         return deliver_and_fail(stream, opened, alert);
-    if (state->in.sequence >= io->key_update_after && !state->requested)
-        state->requested = state->update_requests = state->update_due = true;
+    if (state->in.sequence >= io->key_update_after && !note_wear(stream))
+        return deliver(stream, opened) &&
+               fail_because(stream, TLS13_UNEXPECTED_MESSAGE, "; it does not change its worn key");
     // A message that is split may not be interleaved with anything (section 5.1).
     if (state->handshake_len > 0 && content.type != TLS13_HANDSHAKE)
         return deliver_and_fail(stream, opened, TLS13_UNEXPECTED_MESSAGE);

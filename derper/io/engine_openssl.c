@@ -102,7 +102,7 @@ static void free_ssl(struct stream *stream)
 {
     if (stream->ssl)
         SSL_set_quiet_shutdown(stream->ssl, 1);
-    SSL_free(stream->ssl);
+    tls_free(stream->ssl);
     stream->ssl = NULL;
 }
 

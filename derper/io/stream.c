@@ -9,12 +9,15 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define READS_BEFORE_ERROR_MAX 32
+// Below the loop, more than callbacks that have to do with keys go down.
+#define STACK_WIPED_BYTES (32 * 1024)
 
 bool stream_deliver(struct stream *stream, uint8_t *data, size_t len)
 {
@@ -107,10 +110,13 @@ void stream_establish(struct stream *stream)
     update_events(stream);
 }
 
+// Libraries leave keys on the stack: the dynamic linker saves the vector registers there at the
+// first call of each function of theirs. The loop calls this one itself, so all of it is below.
 static void on_closed(uv_handle_t *handle)
 {
     struct stream *stream = handle->data;
 
+    sodium_stackzero(STACK_WIPED_BYTES);
     counter_add(&stream->io->counters.streams, -1);
     atomic_fetch_sub_explicit(&stream->io->budget->used, 1, memory_order_relaxed);
     pool_put(&stream->io->streams, stream);

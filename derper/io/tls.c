@@ -3,7 +3,10 @@
 
 #include "io/engine.h"
 
+#include <malloc.h>
 #include <openssl/err.h>
+#include <sodium.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -14,6 +17,29 @@
 #define CIPHERS_TLS13 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 #define GROUPS "X25519:P-256"
 #define GROUPS_HYBRID "X25519MLKEM768:" GROUPS // OpenSSL 3.5 and newer; Go's clients offer it first
+
+// The SSL object that this thread is about to free.
+static _Thread_local const void *doomed;
+
+static void on_free(void *memory, const char *file, int line)
+{
+    (void)file, (void)line;
+    if (memory && memory == doomed)
+        sodium_memzero(memory, malloc_usable_size(memory));
+    free(memory);
+}
+
+bool tls_init(void)
+{
+    return CRYPTO_set_mem_functions(NULL, NULL, on_free) == 1;
+}
+
+void tls_free(SSL *ssl)
+{
+    doomed = ssl;
+    SSL_free(ssl);
+    doomed = NULL;
+}
 
 static const unsigned char alpn_http11[] = "\x08http/1.1";
 

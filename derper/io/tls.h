@@ -10,6 +10,13 @@
 
 #include <openssl/ssl.h>
 
+// Before anything else that uses OpenSSL, or tls_free cannot wipe: false when it is too late.
+bool tls_init(void);
+
+// SSL_free, and the object is wiped. OpenSSL wipes what belongs to it, but not the object itself,
+// in which the secrets stand that all keys of the connection come from.
+void tls_free(SSL *ssl);
+
 struct tls_identity {
     X509 *leaf;
     STACK_OF(X509) * chain; // what follows the leaf, in order; may be NULL

@@ -66,10 +66,15 @@ static void put_nonce(const struct tls13_direction *direction, uint8_t nonce[sta
     memcpy(nonce + TLS13_IV_BYTES - sizeof last, &last, sizeof last);
 }
 
+static bool has_key(const struct tls13_cipher *cipher, const struct tls13_direction *direction)
+{
+    return cipher->keyed && memcmp(cipher->key, direction->key, cipher->key_bytes) == 0;
+}
+
 // Gets `cipher` ready for the next record of `direction`.
 static bool prepare(struct tls13_cipher *cipher, const struct tls13_direction *direction)
 {
-    const bool same = cipher->keyed && memcmp(cipher->key, direction->key, cipher->key_bytes) == 0;
+    const bool same = has_key(cipher, direction);
     uint8_t nonce[TLS13_IV_BYTES];
 
     put_nonce(direction, nonce);
@@ -78,6 +83,15 @@ static bool prepare(struct tls13_cipher *cipher, const struct tls13_direction *d
     if (!same)
         memcpy(cipher->key, direction->key, cipher->key_bytes);
     return cipher->keyed;
+}
+
+// Another key is the only thing that overwrites all that the library made of the first one.
+void tls13_cipher_forget(struct tls13_cipher *cipher, const struct tls13_direction *direction)
+{
+    static const struct tls13_direction nobody;
+
+    if (has_key(cipher, direction))
+        prepare(cipher, &nobody);
 }
 
 static void put_header(uint8_t *out, size_t len)

@@ -54,6 +54,10 @@ struct tls13_ciphers {
 void tls13_ciphers_init(struct tls13_ciphers *ciphers);
 void tls13_ciphers_deinit(struct tls13_ciphers *ciphers);
 
+// The context forgets the key of `direction`, if that is the one it has: to be called before a
+// direction is wiped or moves on to new keys.
+void tls13_cipher_forget(struct tls13_cipher *cipher, const struct tls13_direction *direction);
+
 // Whether records of this suite can be sealed and opened.
 bool tls13_ciphers_have(const struct tls13_ciphers *ciphers, enum tls13_suite suite);
 

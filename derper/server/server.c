@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "io/tls.h"
 #include "proto/frame.h"
 #include "relay/relay.h"
 #include "server/admission.h"
@@ -389,6 +390,8 @@ int server_run(const struct options *options)
     if (server->workers > RELAY_WORKERS_MAX)
         server->workers = RELAY_WORKERS_MAX;
     start_log(options);
+    if (!tls_init())
+        log_warnx("OpenSSL is in use already: TLS secrets cannot be wiped");
     uv_loop_init(&server->loop);
     start_signals(server);
     if (!start(server))

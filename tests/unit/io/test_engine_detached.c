@@ -1286,6 +1286,82 @@ static void test_requests_that_cross(void **state)
     rigs[1].io.key_update_after = UINT64_MAX;
 }
 
+// Section 5.5: nobody goes on under a worn key for ever.
+static void test_a_peer_that_keeps_its_worn_key(void **state)
+{
+    const uint64_t records_max = rigs[1].io.key_records_max;
+
+    (void)state;
+    rigs[1].io.key_update_after = 8;
+    rigs[1].io.key_records_max = 16;
+    for (int more = 0; more < 2; more++) {
+        struct conn conn;
+
+        conn_start(&conn, &rigs[1], TLS13_AES_128_GCM_SHA256, 1);
+        for (int i = 0; i < 16; i++)
+            put_data(&conn, 5);
+        if (more)
+            put(&conn, TLS13_DATA, "xxxxx", 5);
+        send_split(&conn, SPLIT_NONE);
+        WAIT(&conn, conn.got_len == 80 && conn.ends == more);
+        settle(&conn);
+        read_answers(&conn);
+        assert_int_equal(conn.got_len, 80);
+        assert_int_equal(conn.ends, more);
+        assert_int_equal(conn.alert, more ? TLS13_UNEXPECTED_MESSAGE : NO_ALERT);
+        conn_stop(&conn);
+    }
+    rigs[1].io.key_update_after = UINT64_MAX;
+    rigs[1].io.key_records_max = records_max;
+}
+
+// Data between them buys none: 32 at once, then one a second.
+static void test_keys_that_change_on_and_on(void **state)
+{
+    struct conn conn;
+
+    (void)state;
+    conn_start(&conn, &rigs[1], TLS13_AES_128_GCM_SHA256, 1);
+    for (int i = 0; i < 32; i++) {
+        put_key_update(&conn, 0);
+        put_data(&conn, 1);
+    }
+    send_all(&conn, 32);
+    assert_int_equal(conn.ends, 0);
+    for (int i = 0; i < 100; i++) {
+        put_key_update(&conn, 0);
+        put_data(&conn, 1);
+    }
+    send_split(&conn, SPLIT_NONE);
+    WAIT(&conn, conn.ends == 1);
+    assert_int_equal(conn.end, STREAM_END_TLS);
+    assert_true(conn.got_len < 132);
+    settle(&conn);
+    read_answers(&conn);
+    assert_int_equal(conn.alert, TLS13_UNEXPECTED_MESSAGE);
+    conn_stop(&conn);
+}
+
+// The cipher context does not keep the key of a connection that has ended.
+static void test_the_cipher_forgets(void **state)
+{
+    static const struct tls13_direction nobody;
+
+    (void)state;
+    for (int suite = 0; suite < TLS13_SUITES; suite++) {
+        const struct tls13_cipher *open = &rigs[1].io.ciphers.open[suite];
+        struct conn conn;
+
+        conn_start(&conn, &rigs[1], (enum tls13_suite)suite, 1);
+        conn.silent = true;
+        put_data(&conn, 5);
+        send_all(&conn, 5);
+        assert_memory_equal(open->key, conn.to.key, open->key_bytes);
+        conn_stop(&conn);
+        assert_memory_equal(open->key, nobody.key, open->key_bytes);
+    }
+}
+
 // --- ends of our own
 
 static void put_partial(struct conn *conn)
@@ -1458,6 +1534,9 @@ int main(void)
         cmocka_unit_test(test_we_update_what_we_send),
         cmocka_unit_test(test_we_ask_for_new_keys),
         cmocka_unit_test(test_requests_that_cross),
+        cmocka_unit_test(test_a_peer_that_keeps_its_worn_key),
+        cmocka_unit_test(test_keys_that_change_on_and_on),
+        cmocka_unit_test(test_the_cipher_forgets),
         cmocka_unit_test(test_stops_in_every_state),
         cmocka_unit_test(test_writes_nothing_behind_a_fatal_alert),
         cmocka_unit_test(test_fault_behind_our_goodbye),
