@@ -19,9 +19,11 @@ struct stream {
     uv_poll_t poll;
     struct io_context *io;
     const struct engine *engine;
-    SSL *ssl;                  // the OpenSSL engine's
+    union {
+        SSL *ssl;            // the OpenSSL engine's
+        struct begun *begun; // the proxy engine's, before it
+    };
     struct detached *detached; // the detached engine's
-    struct begun *begun;       // the proxy engine's
     struct sockaddr_in6 *peer; // what a proxy says that it is; NULL: what the socket says
     const struct stream_callbacks *callbacks;
     void *owner;

@@ -12,9 +12,11 @@ import struct
 import subprocess
 
 import pytest
+from nacl.public import PrivateKey
 
 from derper import free_port, nobody_is_left
 from peer import Link, Peer
+from sources import Verify
 from waiting import wait_until
 
 pytestmark = pytest.mark.ours
@@ -128,6 +130,25 @@ def test_debug_pages_ask_who_the_client_is(relay):
         link.send_raw(header)
         link.start_tls(relay.sni)
         assert link.request("GET", "/debug/").status == status
+
+
+@pytest.fixture
+def verify():
+    source = Verify()
+    yield source
+    source.stop()
+
+
+def test_admission_is_asked_about_the_client(start, verify):
+    relay = start("ip", FROM_PROXY, "--verify-client-url", verify.url)
+    for header in V1, V1_IPV6, V1_UNKNOWN:
+        key = PrivateKey.generate()
+        verify.add(key)
+        peer = relay.keep(Peer(relay.address, source=PROXY, key=key))
+        peer.send_raw(header)
+        peer.start_tls(relay.sni)
+        peer.login()
+    assert verify.addresses == ["192.0.2.7", "2001:db9::7", PROXY]
 
 
 def test_a_wrong_range_stops_the_start(start):
