@@ -6,6 +6,7 @@
 #ifndef DERPER_IO_CONTEXT_H
 #define DERPER_IO_CONTEXT_H
 
+#include "base/bucket.h"
 #include "base/counter.h"
 #include "base/pool.h"
 #include "base/prefix.h"
@@ -49,6 +50,7 @@ struct io_counters {
     struct counter accept_failures;
     struct counter accept_pauses;      // no descriptor was free
     struct counter line_pauses;        // of accepting, as the line of newcomers was full
+    struct counter accept_refused;     // over the limit of new connections
     struct counter streams;            // gauge
     struct counter proxy_refusals;     // no PROXY header where there has to be one, or a broken one
     struct counter handshakes_delayed; // steps of newcomers that had to wait for a later turn
@@ -66,10 +68,13 @@ struct io_counters {
     struct counter http_floods; // connections closed for asking on and on
 };
 
-// How many connections the process may hold, below its descriptor limit; shared by all loops.
+// How many connections the process may hold, below its descriptor limit, and how many new ones it
+// takes; shared by all loops.
 struct io_budget {
     atomic_int used;
     int limit;
+    struct bucket_rate accept_rate; // of listeners that are `limited`; 0 a second = no limit
+    struct shared_bucket accepted;
 };
 
 struct io_context {

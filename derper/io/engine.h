@@ -39,8 +39,10 @@ struct stream {
     bool shut : 1;  // our side is half-closed
     bool ended : 1; // the owner has been told, nothing is read any more
     bool established : 1;
-    bool paused : 1; // by the owner
-    bool muted : 1;  // not polled for reading while it waits for its turn
+    bool paused : 1;    // by the owner
+    bool muted : 1;     // not polled for reading while it waits for its turn
+    bool throttled : 1; // the same, for a while
+    bool half : 1;      // the peer has closed its side, seen while throttled
 };
 
 // What a stream keeps of a write that the socket has not taken whole.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "io/listener.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <assert.h>
@@ -12,6 +13,7 @@
 static struct log_limit pause_log = LOG_LIMIT_INIT;
 static struct log_limit line_log = LOG_LIMIT_INIT;
 static struct log_limit failure_log = LOG_LIMIT_INIT;
+static struct log_limit refusal_log = LOG_LIMIT_INIT;
 
 static void set_state(struct listener *listener, enum listener_state to)
 {
@@ -91,6 +93,25 @@ static void on_line_full(struct listener *listener)
     pause_accepting(listener, LISTENER_LINE_PAUSE_MS);
 }
 
+static bool may_take(const struct listener *listener)
+{
+    struct io_budget *budget = listener->io->budget;
+
+    return !listener->limited || budget->accept_rate.per_second <= 0 ||
+           bucket_take_shared(&budget->accepted, &budget->accept_rate, clock_ns());
+}
+
+static void refuse(struct listener *listener, int fd)
+{
+    close(fd);
+    counter_add(&listener->io->counters.accept_refused, 1);
+    log_limited(&refusal_log,
+                "a new connection was closed, as more than %g a second came and %g at once "
+                "(--accept-connection-limit, --accept-connection-burst)",
+                listener->io->budget->accept_rate.per_second,
+                listener->io->budget->accept_rate.burst);
+}
+
 static void on_connections(uv_poll_t *socket, int status, int events)
 {
     struct listener *listener = socket->data;
@@ -111,7 +132,10 @@ static void on_connections(uv_poll_t *socket, int status, int events)
             on_failure(listener, errno);
             return;
         }
-        listener->on_connection(listener, fd);
+        if (may_take(listener))
+            listener->on_connection(listener, fd);
+        else
+            refuse(listener, fd);
     }
 }
 

@@ -4,7 +4,8 @@
 // connections, unless a newcomer of its loop can be crowded out: it then pauses for
 // LISTENER_PAUSE_MS, counts and logs that, and asks again; what waits stays in the kernel's
 // backlog. The same when a connection cannot be accepted, and, for LISTENER_LINE_PAUSE_MS, when the
-// line of newcomers is full.
+// line of newcomers is full. What comes faster than the process may take is accepted, closed at
+// once and counted: its clients know where they are, and nothing piles up.
 #ifndef DERPER_IO_LISTENER_H
 #define DERPER_IO_LISTENER_H
 
@@ -31,7 +32,7 @@ typedef void (*listener_connection_cb)(struct listener *listener, int fd);
 enum listener_state { LISTENER_LISTENING, LISTENER_PAUSED, LISTENER_CLOSING };
 
 // Embedded in its owner, which lives until the loop has closed its handles. Fields are the module's
-// own except `data`.
+// own except the last two, which the owner sets before it listens.
 struct listener {
     uv_poll_t socket;
     uv_timer_t pause;
@@ -39,6 +40,7 @@ struct listener {
     struct io_context *io;
     enum listener_state state;
     listener_connection_cb on_connection;
+    bool limited; // by the budget's accept_rate
     void *data;
 };
 

@@ -27,18 +27,27 @@ bool stream_deliver(struct stream *stream, uint8_t *data, size_t len)
 
 static void on_event(uv_poll_t *poll, int status, int events);
 
+// One that is not read waits for the peer's end so that the system tells of a reset as well.
 static int wanted_events(const struct stream *stream)
 {
     int events = stream->unsent ? UV_WRITABLE : 0;
 
     if (!stream->ended && !stream->muted)
-        events |= stream->paused ? UV_DISCONNECT : UV_READABLE;
+        events |= stream->paused || (stream->throttled && !stream->half) ? UV_DISCONNECT
+                  : stream->throttled                                    ? 0
+                                                                         : UV_READABLE;
     return events;
 }
 
 static void update_events(struct stream *stream)
 {
     uv_poll_start(&stream->poll, wanted_events(stream), on_event);
+}
+
+void stream_set_throttled(struct stream *stream, bool throttled)
+{
+    stream->throttled = throttled;
+    update_events(stream);
 }
 
 void stream_set_paused(struct stream *stream, bool paused)
@@ -328,7 +337,8 @@ static void on_error(struct stream *stream)
             line_up(stream);
         return;
     }
-    for (int n = 0; n < READS_BEFORE_ERROR_MAX && !stream->ended && !stream->paused; n++)
+    for (int n = 0;
+         n < READS_BEFORE_ERROR_MAX && !stream->ended && !stream->paused && !stream->throttled; n++)
         if (!on_readable(stream))
             return;
     stream_fail(stream, STREAM_END_RESET);
@@ -342,9 +352,13 @@ static void on_event(uv_poll_t *poll, int status, int events)
         on_error(stream);
         return;
     }
-    if (events & UV_DISCONNECT) {
+    if (events & UV_DISCONNECT && stream->paused) {
         stream_fail(stream, STREAM_END_EOF);
         return;
+    }
+    if (events & UV_DISCONNECT) { // its end comes behind all that is to be read
+        stream->half = true;
+        update_events(stream);
     }
     if (events & UV_READABLE && !stream->established) {
         if (turns_in_line(&stream->newcomer))

@@ -85,6 +85,10 @@ size_t stream_untaken_bytes(const struct stream *stream, size_t written);
 // already may still be delivered.
 void stream_set_paused(struct stream *stream, bool paused);
 
+// While it is throttled, nothing is read either, but an orderly end comes behind all that the peer
+// has sent, and only a reset is told at once.
+void stream_set_throttled(struct stream *stream, bool throttled);
+
 // Says goodbye and half-closes once all is written; reading goes on. Must not be called while
 // blocked.
 void stream_shutdown(struct stream *stream);

@@ -82,6 +82,12 @@ out:
     return result;
 }
 
+bool login_shared_key(const struct key_pair *server, const struct key *client,
+                      uint8_t shared[static KEY_BYTES])
+{
+    return crypto_box_beforenm(shared, client->bytes, server->private.bytes) == 0;
+}
+
 enum login_result login_open_client_info(const struct key_pair *server, const uint8_t *payload,
                                          size_t len, struct client_info *out,
                                          uint8_t shared[static KEY_BYTES])
@@ -99,7 +105,7 @@ enum login_result login_open_client_info(const struct key_pair *server, const ui
     const uint8_t *box = nonce + LOGIN_NONCE_BYTES;
     const size_t box_len = len - LOGIN_CLIENT_INFO_MIN_BYTES;
 
-    if (crypto_box_beforenm(shared, out->key.bytes, server->private.bytes) != 0 ||
+    if (!login_shared_key(server, &out->key, shared) ||
         crypto_box_open_easy_afternm(json, box, box_len, nonce, shared) != 0)
         return LOGIN_BOX_NOT_OPENED;
 

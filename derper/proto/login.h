@@ -49,6 +49,10 @@ enum login_result login_open_client_info(const struct key_pair *server, const ui
                                          size_t len, struct client_info *out,
                                          uint8_t shared[static KEY_BYTES]);
 
+// The same shared key, for a ServerInfo later on. False for a client's key that has none.
+bool login_shared_key(const struct key_pair *server, const struct key *client,
+                      uint8_t shared[static KEY_BYTES]);
+
 // Writes a whole ServerInfo frame. Returns its size.
 size_t login_put_server_info(uint8_t out[static LOGIN_SERVER_INFO_MAX_BYTES],
                              const uint8_t shared[static KEY_BYTES],

@@ -7,6 +7,7 @@
 #include "relay/frames.h"
 #include "relay/membership.h"
 #include "relay/outgoing.h"
+#include "relay/throttle.h"
 
 #include <sodium.h>
 #include <stdio.h>
@@ -89,6 +90,9 @@ static void on_timer_up(struct client *client)
     if (left_ms(client->watched ? client->write_end_ms : client->keep_alive_ms) > 0) {
         await_next(client); // it was for the recheck, or the wheel's horizon was nearer
     } else if (!client->watched) {
+        if (client->hint_is_old)
+            member_tell_limits(client);
+        client->hint_is_old = 0;
         outgoing_keep_alive(client);
         sample_rtt(client);
         set_keep_alive(client);
@@ -197,7 +201,12 @@ static bool on_data(struct stream *stream, uint8_t *data, size_t len)
 {
     struct client *client = stream_owner(stream);
 
-    return client->state == CLIENT_UP ? feed(client, data, len) : feed_login(client, data, len);
+    const bool open =
+        client->state == CLIENT_UP ? feed(client, data, len) : feed_login(client, data, len);
+
+    if (open && throttle_applies(client))
+        throttle_charge(client, len);
+    return open;
 }
 
 static void admit(struct client *client)
@@ -308,6 +317,7 @@ void client_close(struct client *client, enum client_end end)
     list_unlink(&client->node);
     list_unlink(&client->dirty);
     wheel_disarm(&worker->io.wheel, &client->timer);
+    throttle_forget(client);
     free(admission_end(client));
     if (client->state == CLIENT_UP) {
         member_leave(client);

@@ -79,6 +79,7 @@ struct relay_counters {
     struct counter peer_gone_disconnected_frames;
     struct counter peer_gone_not_here_frames;
     struct counter peer_gone_limited; // not-here answers that the sender's limiter held back
+    struct counter rate_pauses;       // of reading from a client that sent faster than it may
     struct counter write_timeouts;
     struct counter control_dropped; // control frames to a client or worker that takes nothing
     struct counter sent_to_full;    // packets to peers beyond those that a client may remember

@@ -4,6 +4,8 @@
 #include "relay/forward.h"
 #include "relay/outgoing.h"
 
+#include <sodium.h>
+
 // False when the key has too many connections.
 static bool enter(struct client *client, const struct client_info *info)
 {
@@ -28,6 +30,24 @@ static bool enter(struct client *client, const struct client_info *info)
     return true;
 }
 
+static void send_server_info(struct client *client, const uint8_t shared[static KEY_BYTES])
+{
+    uint8_t frame[LOGIN_SERVER_INFO_MAX_BYTES];
+
+    outgoing_control(client, frame, login_put_server_info(frame, shared, &client->worker->limits),
+                     NULL, 0);
+}
+
+void member_tell_limits(struct client *client)
+{
+    const struct relay_config *config = &client->worker->relay->config;
+    uint8_t shared[KEY_BYTES];
+
+    if (login_shared_key(&config->key, &client->key, shared))
+        send_server_info(client, shared);
+    sodium_memzero(shared, sizeof shared);
+}
+
 enum login_result member_open(const struct client *client, const uint8_t *payload, size_t len,
                               struct login *login)
 {
@@ -43,16 +63,11 @@ enum login_result member_open(const struct client *client, const uint8_t *payloa
 
 enum login_result member_join(struct client *client, const struct login *login)
 {
-    const struct relay_config *config = &client->worker->relay->config;
-    uint8_t frame[LOGIN_SERVER_INFO_MAX_BYTES];
-    size_t len;
-
     if (!enter(client, &login->info)) {
         count(&client->worker->counters.login_refused[LOGIN_TOO_MANY]);
         return LOGIN_TOO_MANY;
     }
-    len = login_put_server_info(frame, login->shared, &config->limits);
-    outgoing_control(client, frame, len, NULL, 0);
+    send_server_info(client, login->shared);
     return LOGIN_OK;
 }
 

@@ -14,6 +14,9 @@ enum login_result member_open(const struct client *client, const uint8_t *payloa
 // after the login is never lost.
 enum login_result member_join(struct client *client, const struct login *login);
 
+// Tells a client that is up what its limits are now.
+void member_tell_limits(struct client *client);
+
 // Unregisters a client that is up. When it was the key's last connection, those who got packets
 // from it are told.
 void member_leave(struct client *client);

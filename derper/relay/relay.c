@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "relay/client.h"
+#include "relay/throttle.h"
 #include "relay/worker.h"
 
 #include <assert.h>
@@ -41,6 +42,7 @@ int relay_start(struct relay *relay, const struct relay_config *config)
     memset(relay, 0, sizeof *relay);
     relay->config = *config;
     relay->budget.limit = config->connections_max;
+    relay->budget.accept_rate = config->accept_rate;
     directory_init(&relay->directory);
     relay->workers = memory_zeroed(config->workers * sizeof *relay->workers);
     for (size_t i = 0; i < config->workers && !err; i++) {
@@ -84,7 +86,7 @@ static void run_listen_task(struct worker *worker, struct task *task)
     free(listen_task);
 }
 
-void relay_listen(struct relay *relay, size_t index, int fd, bool tls,
+void relay_listen(struct relay *relay, size_t index, int fd, bool tls, bool limited,
                   const struct http_service *service)
 {
     struct listen_task *task = memory_get(sizeof *task);
@@ -93,6 +95,7 @@ void relay_listen(struct relay *relay, size_t index, int fd, bool tls,
     task->listener = memory_zeroed(sizeof *task->listener);
     task->listener->service = service;
     task->listener->tls = tls;
+    task->listener->listener.limited = limited;
     task->fd = fd;
     worker_post(relay->workers[index], &task->task);
 }
@@ -148,6 +151,38 @@ void relay_admit(struct relay *relay, const struct client_handle *client,
     worker_post(relay->workers[client->worker], &task->task);
 }
 
+struct limits_task {
+    struct task task;
+    struct server_limits limits;
+};
+
+static void run_limits_task(struct worker *worker, struct task *task)
+{
+    struct limits_task *limits_task = (struct limits_task *)task;
+
+    throttle_set_limits(worker, &limits_task->limits);
+    free(limits_task);
+}
+
+static void note_limits(struct relay *relay, const struct server_limits *limits)
+{
+    atomic_store_explicit(&relay->bytes_per_second, (int64_t)limits->bytes_per_second,
+                          memory_order_relaxed);
+    atomic_store_explicit(&relay->burst_bytes, (int64_t)limits->burst_bytes, memory_order_relaxed);
+}
+
+void relay_set_limits(struct relay *relay, const struct server_limits *limits)
+{
+    note_limits(relay, limits);
+    for (size_t i = 0; i < relay->config.workers; i++) {
+        struct limits_task *task = memory_get(sizeof *task);
+
+        task->task.run = run_limits_task;
+        task->limits = *limits;
+        worker_post(relay->workers[i], &task->task);
+    }
+}
+
 void relay_accept_client(struct relay *relay, struct stream *stream, const char *preface,
                          size_t preface_len, bool not_ideal)
 {
@@ -188,6 +223,8 @@ void relay_snapshot(struct relay *relay, struct relay_snapshot *out)
     out->clients = atomic_load_explicit(&directory->keys, memory_order_relaxed);
     out->dup_client_keys = atomic_load_explicit(&directory->dup_keys, memory_order_relaxed);
     out->dup_client_conns = atomic_load_explicit(&directory->dup_conns, memory_order_relaxed);
+    out->bytes_per_second = atomic_load_explicit(&relay->bytes_per_second, memory_order_relaxed);
+    out->burst_bytes = atomic_load_explicit(&relay->burst_bytes, memory_order_relaxed);
     out->dup_client_total = atomic_load_explicit(&directory->dup_total, memory_order_relaxed);
 }
 

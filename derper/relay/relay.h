@@ -25,18 +25,25 @@ struct relay_snapshot {
     int64_t dup_client_keys;  // keys with more than one connection
     int64_t dup_client_conns; // connections of such keys
     int64_t dup_client_total; // counter: connections that made or joined a duplicate
+    int64_t bytes_per_second; // that each client may send; 0 = no limit
+    int64_t burst_bytes;
 };
 
 // Makes the workers and starts their threads. 0 or a libuv error.
 int relay_start(struct relay *relay, const struct relay_config *config);
 
 // Lets worker `index` serve connections of `fd`, a bound socket that is the worker's from now on.
-// `service` outlives the relay.
-void relay_listen(struct relay *relay, size_t index, int fd, bool tls,
+// `service` outlives the relay. `limited`: the configuration's accept_rate is for these
+// connections.
+void relay_listen(struct relay *relay, size_t index, int fd, bool tls, bool limited,
                   const struct http_service *service);
 
 // New connections of worker `index` use `tls`; one reference is taken.
 void relay_set_tls(struct relay *relay, size_t index, SSL_CTX *tls);
+
+// What each client may send from now on (at first there is no limit); those that are connected
+// follow. One thread.
+void relay_set_limits(struct relay *relay, const struct server_limits *limits);
 
 // Takes a stream that asked for DERP, on the thread of the worker that owns it. `preface` (the HTTP
 // answer, may be empty) is sent in front of the first frame.

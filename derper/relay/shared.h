@@ -50,17 +50,17 @@ enum admission_verdict {
 struct relay_config {
     struct key_pair key;
     size_t workers;
-    size_t queue_packets;      // per client and kind
-    size_t queue_bytes;        // per client and kind
-    size_t waiting_bytes;      // per worker
-    uint64_t write_timeout_ms; // 0 = none
-    int connections_max;       // of the process
-    bool openssl_records;      // TLS 1.3 connections stay with OpenSSL after the handshake
-    struct server_limits limits;
+    size_t queue_packets;         // per client and kind
+    size_t queue_bytes;           // per client and kind
+    size_t waiting_bytes;         // per worker
+    uint64_t write_timeout_ms;    // 0 = none
+    int connections_max;          // of the process
+    bool openssl_records;         // TLS 1.3 connections stay with OpenSSL after the handshake
     const struct prefix *proxies; // io/context.h; they outlive the relay
     size_t proxy_count;
     const struct admission *admission; // NULL: everybody may connect
     uint32_t recheck_ms;               // clients that stay are asked about so often; 0 = never
+    struct bucket_rate accept_rate;    // of listeners that are limited; 0 a second = none
 };
 
 // What each packet reads stands in front, on lines that nobody writes to; each shard of the
@@ -71,6 +71,8 @@ struct relay {
     _Atomic bool stopping;
     struct directory directory;
     struct io_budget budget; // written to with each connection
+    // What relay_set_limits was told last, for snapshots.
+    _Atomic int64_t bytes_per_second, burst_bytes;
 };
 
 #endif

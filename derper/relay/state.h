@@ -8,6 +8,7 @@
 //   membership  logging in, and leaving
 //   admission   asking whether a client may log in, and whether it may stay
 //   frames      what each frame of a client does
+//   throttle    how fast a client may send
 //   client      the life of a client
 //   worker      the loop around them
 //
@@ -51,8 +52,9 @@ struct worker {
     struct io_context io;
     struct worker_listener *listeners;
 
-    struct slots slots;  // clients that are logged in
-    struct list clients; // all of them
+    struct slots slots;          // clients that are logged in
+    struct list clients;         // all of them
+    struct server_limits limits; // of each client
     struct pool client_pool;
     struct list dirty; // with something to send, or doomed
     struct chunk_pool chunks;
@@ -101,6 +103,8 @@ struct client {
     struct queue packets[PACKET_KINDS];
     struct sent_to *sent_to;
     struct bucket not_here;
+    struct bucket sent;     // bytes, while there are limits
+    uv_timer_t *pause;      // while it is not read, as it has sent too much
     uint64_t since_ms;      // upgrade
     uint32_t dropped;       // packets for this client
     uint32_t unsent_before; // sealed bytes that waited when the limit of a blocked write began
@@ -116,6 +120,7 @@ struct client {
     uint8_t not_ideal : 1; // Ideal-Node
     uint8_t can_ack_pings : 1;
     uint8_t pong_pending : 1;
+    uint8_t hint_is_old : 1;       // the limits are others than it was told
     uint8_t watched : 1;           // the limit of a blocked write runs
     uint8_t doomed : 1;            // a write failed: closed at the end of the turn
     struct codel codel;            // of packets[PACKET_OTHER]

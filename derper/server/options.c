@@ -9,6 +9,7 @@
 #include "server/options_table.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #define ROOT_KEY_PATH "/var/lib/derper/derper.key"
 #define MESH_KEY_PATH "/home/derp/keys/derp-mesh.key"
 #define QUOTED_BYTES 88
+#define ACCEPT_LIMIT_MIN 1e-6 // a second
 
 struct reader {
     struct options *options;
@@ -313,6 +315,23 @@ static bool decide_ports(const struct reader *reader)
     return true;
 }
 
+static bool decide_limits(const struct reader *reader)
+{
+    struct options *options = reader->options;
+    const double limit = options->accept_connection_limit;
+    const int64_t burst = options->accept_connection_burst;
+
+    if (limit < ACCEPT_LIMIT_MIN)
+        return fail(reader, "--accept-connection-limit would let nobody in; give a number such as "
+                            "50 or 0.5.");
+    if (isfinite(limit) && burst < 1)
+        return fail(reader, "--accept-connection-burst would let nobody in; give at least 1.");
+    if (isfinite(limit) != (burst < INT64_MAX))
+        warn(options, "--accept-connection-%s does nothing without --accept-connection-%s",
+             isfinite(limit) ? "limit" : "burst", isfinite(limit) ? "burst" : "limit");
+    return true;
+}
+
 static bool decide_key(const struct reader *reader)
 {
     struct options *options = reader->options;
@@ -364,7 +383,7 @@ static bool decide(struct reader *reader)
         return false;
     apply_dev(reader);
     if (!decide_tls(reader) || !decide_certificates(reader) || !decide_ports(reader) ||
-        !decide_key(reader))
+        !decide_limits(reader) || !decide_key(reader))
         return false;
     warn_access(reader);
     warn_mesh_file(reader);

@@ -77,9 +77,12 @@ struct options {
     const char *hostname;       // a DNS name, or an IP address without brackets
     const char *home;           // the URL, with HOME_PAGE_REDIRECT
     enum home_page home_page;
-    int64_t tcp_keepalive_time_ns; // negative = no keep-alive; 0 = 15 s, as Go does
-    int64_t tcp_user_timeout_ns;   // 0 = the system's
-    int64_t tcp_write_timeout_ns;  // 0 = none
+    int64_t tcp_keepalive_time_ns;   // negative = no keep-alive; 0 = 15 s, as Go does
+    int64_t tcp_user_timeout_ns;     // 0 = the system's
+    int64_t tcp_write_timeout_ns;    // 0 = none
+    double accept_connection_limit;  // per second, above 0; infinite = none
+    int64_t accept_connection_burst; // INT64_MAX = any number, and so no limit
+    const char *rate_config;         // "" = none
     bool verify_clients;
     struct option_list sockets; // with verify_clients; none = the default one
     struct option_list verify_client_urls;
@@ -122,9 +125,6 @@ struct options {
     const char *secrets_cache_dir;
     const char *bootstrap_dns_names;
     const char *unpublished_bootstrap_dns_names;
-    double accept_connection_limit; // per second; infinite = none
-    int64_t accept_connection_burst;
-    const char *rate_config;
     bool ace;
 
     // --- Nothing that stops the start, but worth a line in the log each. ---

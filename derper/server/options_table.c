@@ -23,7 +23,6 @@
 
 #define NO_MESH "without it, let each relay be a region of its own"
 #define NO_ACME "it matters only for fetching certificates"
-#define NO_LIMIT "without it, connections are taken as fast as they come"
 #define NO_BOOTSTRAP "without it, /bootstrap-dns has no names"
 
 const struct flag flags[] = {
@@ -80,20 +79,20 @@ const struct flag flags[] = {
     {"verify-client-url", FLAG_LIST, BUILT, FIELD(verify_client_urls), .argument = "URL",
      .default_value = "", .accept = accept_verify_url,
      .meaning = "ask this URL whom to let in; of several given, any may let in"},
+    {"accept-connection-limit", FLAG_FLOAT, BUILT, FIELD(accept_connection_limit),
+     .argument = "NUMBER", .default_value = "+Inf",
+     .meaning = "new connections a second, at -a; those beyond are closed at once",
+     .wrong = "is not a number of connections a second; give one such as 50 or 0.5"},
+    {"accept-connection-burst", FLAG_INT64, BUILT, FIELD(accept_connection_burst), 0, INT64_MAX,
+     .argument = "NUMBER", .default_value = "9223372036854775807", .default_note = "no limit",
+     .meaning = "new connections at once, for --accept-connection-limit",
+     .wrong = "is not a number of connections; give a whole number"},
+    {"rate-config", FLAG_TEXT, BUILT, FIELD(rate_config), .argument = "FILE", .default_value = "",
+     .meaning = "JSON file with limits on what each client may send; SIGHUP reads it again"},
     {"verify-client-url-fail-open", FLAG_BOOL, BUILT, FIELD(verify_client_url_fail_open),
      .default_value = "true",
      .meaning = "let clients in while --verify-client-url does not answer"},
 
-    {"accept-connection-limit", FLAG_FLOAT, FIELD(accept_connection_limit), .argument = "NUMBER",
-     .default_value = "+Inf", .meaning = "new connections a second", .without = NO_LIMIT,
-     .wrong = "is not a number of connections a second; give one such as 50 or 0.5"},
-    {"accept-connection-burst", FLAG_INT64, FIELD(accept_connection_burst), 0, INT64_MAX,
-     .argument = "NUMBER", .default_value = "9223372036854775807", .default_note = "no limit",
-     .meaning = "new connections at once, above the limit",
-     .wrong = "is not a number of connections; give a whole number", .without = NO_LIMIT},
-    {"rate-config", FLAG_TEXT, FIELD(rate_config), .argument = "FILE", .default_value = "",
-     .meaning = "file with limits on what each client may send",
-     .without = "without it, no client is slowed down"},
     {"mesh-psk-file", FLAG_TEXT, FIELD(mesh_psk_file), .argument = "FILE", .default_value = "",
      .default_note = "keys/derp-mesh.key at home, if there",
      .meaning = "file with the key that the relays of a region share", .without = NO_MESH},
@@ -129,7 +128,7 @@ const struct flag flags[] = {
      .without = "without it, CONNECT is refused"},
 
     {"check", FLAG_BOOL, OURS, FIELD(check), .default_value = "false",
-     .meaning = "check flags, key and certificate, say what is wrong, and exit"},
+     .meaning = "check flags, key, certificate and files, say what is wrong, and exit"},
     {"tls", FLAG_TEXT, OURS, FIELD(tls), .argument = "auto|off", .default_value = "auto",
      .accept = accept_tls,
      .meaning = "off: plain HTTP on the address of -a, for a relay behind a proxy that does TLS"},

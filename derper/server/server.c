@@ -13,6 +13,7 @@
 #include "server/folder.h"
 #include "server/go_duration.h"
 #include "server/keyfile.h"
+#include "server/rate_config.h"
 #include "server/sockets.h"
 #include "stun/responder.h"
 #include "version.h"
@@ -20,6 +21,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <math.h>
 #include <openssl/ssl.h>
 #include <signal.h>
 #include <sodium.h>
@@ -48,6 +50,7 @@ struct server {
     struct certificate certificate;  // when TLS is served
     struct admission_desk admission; // when clients are asked about
     struct relay relay;
+    struct server_limits limits; // of --rate-config
     struct stun_responder stun;
     struct web web;
     struct metric_source sources[2];
@@ -235,12 +238,37 @@ static void start_web(struct server *server)
     web_init(&server->web, &config);
 }
 
+static void reload_limits(struct server *server)
+{
+    const struct server_limits before = server->limits;
+    char error[RATE_CONFIG_ERROR_BYTES], was[RATE_CONFIG_TEXT_BYTES], is[RATE_CONFIG_TEXT_BYTES];
+    struct server_limits fresh;
+
+    if (!*server->options->rate_config)
+        return;
+    if (!rate_config_load(&fresh, server->options->rate_config, error, sizeof error)) {
+        log_warnx("SIGHUP: each client may still send %s: %s", rate_config_text(&before, was),
+                  error);
+        return;
+    }
+    if (memcmp(&fresh, &before, sizeof fresh) == 0) {
+        log_info("SIGHUP: each client may send %s, as before", rate_config_text(&fresh, is));
+        return;
+    }
+    server->limits = fresh;
+    relay_set_limits(&server->relay, &fresh);
+    log_info("SIGHUP: each client may now send %s (before: %s)", rate_config_text(&fresh, is),
+             rate_config_text(&before, was));
+}
+
 static void on_hangup(uv_signal_t *signal, int number)
 {
     struct server *server = signal->data;
 
     (void)number;
-    certificate_reload(&server->certificate);
+    reload_limits(server);
+    if (server->options->serve_tls || (!*server->options->rate_config && !server->admission.access))
+        certificate_reload(&server->certificate);
     admission_reload(&server->admission);
 }
 
@@ -282,6 +310,28 @@ static void start_signals(struct server *server)
     uv_signal_start(&server->hangup, on_hangup, SIGHUP);
 }
 
+static struct bucket_rate accept_rate(const struct options *options)
+{
+    const bool limited =
+        isfinite(options->accept_connection_limit) && options->accept_connection_burst < INT64_MAX;
+
+    return (struct bucket_rate){limited ? options->accept_connection_limit : 0,
+                                (double)options->accept_connection_burst};
+}
+
+static bool load_limits(struct server *server)
+{
+    const char *path = server->options->rate_config;
+    char text[RATE_CONFIG_TEXT_BYTES];
+
+    if (!*path)
+        return true;
+    if (!rate_config_load(&server->limits, path, server->error, sizeof server->error))
+        return false;
+    log_info("each client may send %s", rate_config_text(&server->limits, text));
+    return true;
+}
+
 static bool start_relay(struct server *server, struct key_pair *key, int connections)
 {
     const struct options *options = server->options;
@@ -298,6 +348,7 @@ static bool start_relay(struct server *server, struct key_pair *key, int connect
         .proxy_count = options->proxy_count,
         .admission = server->admission.access ? &server->admission.admission : NULL,
         .recheck_ms = (uint32_t)duration_ms_up(options->recheck_ns),
+        .accept_rate = accept_rate(options),
         .openssl_records = strcmp(options->tls_engine, "openssl") == 0,
     };
     const int err = relay_start(&server->relay, &config);
@@ -306,6 +357,8 @@ static bool start_relay(struct server *server, struct key_pair *key, int connect
     if (err)
         snprintf(server->error, sizeof server->error, "the worker threads could not be started: %s",
                  uv_strerror(err));
+    else
+        relay_set_limits(&server->relay, &server->limits);
     return err == 0;
 }
 
@@ -319,10 +372,10 @@ static bool start_admission(struct server *server)
 static void listen_all(struct server *server)
 {
     for (size_t i = 0; i < server->workers; i++) {
-        relay_listen(&server->relay, i, server->main_fds[i], server->options->serve_tls,
+        relay_listen(&server->relay, i, server->main_fds[i], server->options->serve_tls, true,
                      &server->web.service);
         if (server->http_port >= 0)
-            relay_listen(&server->relay, i, server->http_fds[i], false,
+            relay_listen(&server->relay, i, server->http_fds[i], false, false,
                          &server->web.http_port_service);
     }
 }
@@ -353,8 +406,8 @@ static bool start(struct server *server)
         return false;
     ok = !options->serve_tls ||
          certificate_load(&server->certificate, options, server->error, sizeof server->error);
-    ok = ok && start_admission(server) && bind_ports(server) && start_stun(server) &&
-         start_relay(server, &key, connections);
+    ok = ok && load_limits(server) && start_admission(server) && bind_ports(server) &&
+         start_stun(server) && start_relay(server, &key, connections);
     key_pair_wipe(&key);
     if (!ok)
         return false;
@@ -429,10 +482,13 @@ static bool check_key(const struct options *options, char *error, size_t size)
 int server_check(const struct options *options)
 {
     char error[ERROR_BYTES];
+    struct server_limits limits;
 
     start_log(options);
     if (!check_key(options, error, sizeof error) ||
         !admission_check(options, error, sizeof error) ||
+        (*options->rate_config &&
+         !rate_config_load(&limits, options->rate_config, error, sizeof error)) ||
         (options->serve_tls && !certificate_check(options, error, sizeof error)))
         return fault(error);
     printf("derper: the configuration is good\n");

@@ -74,12 +74,14 @@ static const struct entry relay_entries[] = {
     {"derp_peer_gone_disconnected_frames", METRIC_COUNTER, RELAY(peer_gone_disconnected_frames)},
     {"derp_peer_gone_not_here_frames", METRIC_COUNTER, RELAY(peer_gone_not_here_frames)},
     {"derp_sclient_write_timeouts", METRIC_COUNTER, RELAY(write_timeouts)},
+    {"derp_rate_limit_per_client_waited", METRIC_COUNTER, RELAY(rate_pauses)},
 };
 
 static const struct entry own_entries[] = {
     {"tls_listener_accepted_connections", METRIC_COUNTER, IO(tls_accepted)},
     {"derper_plain_accepted_connections", METRIC_COUNTER, IO(plain_accepted)},
-    {"tls_listener_rejected_connections", METRIC_COUNTER, IO(accept_failures)},
+    {"tls_listener_rejected_connections", METRIC_COUNTER, IO(accept_refused)},
+    {"derper_accept_failures", METRIC_COUNTER, IO(accept_failures)},
     {"derper_accept_pauses", METRIC_COUNTER, IO(accept_pauses)},
     {"derper_line_pauses", METRIC_COUNTER, IO(line_pauses)},
     {"derper_newcomers", METRIC_GAUGE, IO(newcomers)},
@@ -126,6 +128,9 @@ static void put_clients(struct metrics *metrics, struct relay *relay)
     metrics_gauge(metrics, "derp_current_dup_client_keys", snapshot.dup_client_keys);
     metrics_gauge(metrics, "derp_current_dup_client_conns", snapshot.dup_client_conns);
     metrics_counter(metrics, "derp_total_dup_client_conns", snapshot.dup_client_total);
+    metrics_gauge(metrics, "derp_rate_limit_per_client_bytes_per_second",
+                  snapshot.bytes_per_second);
+    metrics_gauge(metrics, "derp_rate_limit_per_client_burst_bytes", snapshot.burst_bytes);
 }
 
 static void put_drops(struct metrics *metrics, const char *name,

@@ -219,9 +219,6 @@ func TestDifference_WebSocketTakesTheLargestPacket(t *testing.T) {
 
 func TestDifference_AcceptLimitRefusesOnlyTheConnection(t *testing.T) {
 	t.Parallel()
-	if notBuiltYet(t, "--accept-connection-limit", "20") {
-		return
-	}
 	r := startRelay(t, setup{args: []string{"--accept-connection-limit", "20", "--accept-connection-burst", "20"}})
 	a, b := r.connect(t), r.connect(t)
 	for range 300 {

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <pthread.h>
 
 #define MS UINT64_C(1000000)
 #define SECOND (1000 * MS)
@@ -64,11 +65,90 @@ static void test_long_run_keeps_the_rate(void **state)
     assert_in_range(granted, 702, 703);
 }
 
+static const struct bucket_rate bytes = {.per_second = 1000, .burst = 500};
+
+static void test_charge(void **state)
+{
+    struct bucket bucket = {0};
+    const uint64_t start_ns = 7 * SECOND;
+
+    (void)state;
+    assert_int_equal(bucket_charge(&bucket, &bytes, 500, start_ns), 0); // the burst
+    assert_int_equal(bucket_charge(&bucket, &bytes, 100, start_ns), 100 * MS);
+    assert_int_equal(bucket_charge(&bucket, &bytes, 0, start_ns + 60 * MS), 40 * MS);
+    assert_int_equal(bucket_charge(&bucket, &bytes, 30, start_ns + 60 * MS), 70 * MS);
+    assert_int_equal(bucket_charge(&bucket, &bytes, 0, start_ns + 130 * MS), 0);
+    assert_int_equal(bucket_charge(&bucket, &bytes, 1, start_ns + 130 * MS), MS);
+    assert_int_equal(bucket_charge(&bucket, &bytes, 501, start_ns + 3600 * SECOND), MS);
+}
+
+// Whoever waits for as long as it is told, and a bit longer each time, still has the rate.
+static void test_charge_keeps_the_rate(void **state)
+{
+    struct bucket bucket = {0};
+    uint64_t now_ns = SECOND, taken = 0;
+
+    (void)state;
+    while (now_ns < 101 * SECOND) {
+        const uint64_t wait_ns = bucket_charge(&bucket, &bytes, 130, now_ns);
+
+        taken += 130;
+        now_ns += wait_ns > 0 ? wait_ns + 20 * MS : 0;
+    }
+    assert_in_range(taken, 100 * 1000, 100 * 1000 + 500 + 130 + 20);
+}
+
+#define THREADS 4
+#define TRIES 20000
+
+static struct shared_bucket shared;
+
+static void *take_many(void *data)
+{
+    static const struct bucket_rate rate = {.per_second = 0.01, .burst = 30000};
+    unsigned *granted = data;
+
+    for (int i = 0; i < TRIES; i++)
+        *granted += bucket_take_shared(&shared, &rate, SECOND);
+    return NULL;
+}
+
+static void test_shared_by_threads(void **state)
+{
+    pthread_t threads[THREADS];
+    unsigned granted[THREADS] = {0}, all = 0;
+
+    (void)state;
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, take_many, &granted[i]), 0);
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+        all += granted[i];
+    }
+    assert_int_equal(all, 30000);
+}
+
+static void test_shared_is_as_the_other(void **state)
+{
+    const struct bucket_rate rate = {.per_second = 7, .burst = 3};
+    struct shared_bucket one = {0};
+    struct bucket other = {0};
+
+    (void)state;
+    for (uint64_t ms = 0; ms <= 10 * 1000; ms++)
+        assert_int_equal(bucket_take_shared(&one, &rate, ms * MS),
+                         bucket_take(&other, &rate, ms * MS));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_steps),
         cmocka_unit_test(test_long_run_keeps_the_rate),
+        cmocka_unit_test(test_charge),
+        cmocka_unit_test(test_charge_keeps_the_rate),
+        cmocka_unit_test(test_shared_by_threads),
+        cmocka_unit_test(test_shared_is_as_the_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

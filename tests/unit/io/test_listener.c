@@ -223,6 +223,58 @@ static void test_what_cannot_be_polled(void **state)
     rig_stop(&rig);
 }
 
+static bool is_closed(int fd)
+{
+    char byte;
+
+    return recv(fd, &byte, 1, MSG_DONTWAIT) == 0;
+}
+
+// The first two are taken, the third is closed at once; a token comes in every 100 ms.
+static void test_limit_of_new_connections(void **state)
+{
+    struct rig rig;
+    int fds[4];
+
+    (void)state;
+    rig_start(&rig, 10);
+    rig.budget.accept_rate = (struct bucket_rate){.per_second = 10, .burst = 2};
+    rig.listener.limited = true;
+    for (int i = 0; i < 3; i++)
+        fds[i] = loopback_connect(rig.port, 0);
+    WAIT(&rig, counter_read(&rig.io.counters.accept_refused) == 1);
+    assert_int_equal(rig.count, 2);
+    WAIT(&rig, is_closed(fds[2]));
+    assert_false(is_closed(fds[0]) || is_closed(fds[1]));
+    assert_int_equal(rig.listener.state, LISTENER_LISTENING);
+    run_for(&rig, 110);
+    fds[3] = loopback_connect(rig.port, 0);
+    WAIT(&rig, rig.count == 3);
+    assert_int_equal(counter_read(&rig.io.counters.accept_refused), 1);
+    for (int i = 0; i < 4; i++)
+        close(fds[i]);
+    WAIT(&rig, atomic_load(&rig.budget.used) == 0);
+    rig_stop(&rig);
+}
+
+static void test_limit_is_for_limited_listeners(void **state)
+{
+    struct rig rig;
+    int fds[4];
+
+    (void)state;
+    rig_start(&rig, 10);
+    rig.budget.accept_rate = (struct bucket_rate){.per_second = 0.01, .burst = 1};
+    for (int i = 0; i < 4; i++)
+        fds[i] = loopback_connect(rig.port, 0);
+    WAIT(&rig, rig.count == 4);
+    assert_int_equal(counter_read(&rig.io.counters.accept_refused), 0);
+    for (int i = 0; i < 4; i++)
+        close(fds[i]);
+    WAIT(&rig, atomic_load(&rig.budget.used) == 0);
+    rig_stop(&rig);
+}
+
 // Two sockets share a port until one of them listens.
 static int bind_again(const struct sockaddr *address, socklen_t len)
 {
@@ -263,6 +315,8 @@ int main(void)
         cmocka_unit_test(test_closed_while_paused),
         cmocka_unit_test(test_no_descriptor_left),
         cmocka_unit_test(test_what_cannot_be_polled),
+        cmocka_unit_test(test_limit_of_new_connections),
+        cmocka_unit_test(test_limit_is_for_limited_listeners),
         cmocka_unit_test(test_cannot_listen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

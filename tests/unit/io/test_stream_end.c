@@ -122,6 +122,76 @@ static void test_peer_resets_while_blocked(void **state)
     with_each(peer_resets_while_blocked, true);
 }
 
+// What was not read waits in the socket, in its order, and the end waits behind it.
+static void throttled_reads_nothing(struct rig *rig)
+{
+    struct far *far = rig_connect(rig, 0, 0);
+    struct side *side = &rig->sides[0];
+
+    stream_establish(side->stream);
+    far_send(rig, far, "one", 3);
+    WAIT(rig, side->got_len == 3);
+    stream_set_throttled(side->stream, true);
+    far_send(rig, far, "two", 3);
+    shutdown(far->fd, SHUT_WR);
+    settle(rig);
+    assert_int_equal(side->got_len, 3);
+    assert_int_equal(side->ends, 0);
+    assert_int_equal(uv_backend_timeout(&rig->loop), -1);
+    assert_int_equal(side_write(side, "back", 4), 0); // writing goes on
+    WAIT(rig, far->got_len == 4);
+    stream_set_throttled(side->stream, false);
+    WAIT(rig, side->ends == 1);
+    assert_int_equal(side->end, STREAM_END_EOF);
+    assert_int_equal(side->got_len, 6);
+    assert_memory_equal(side->got, "onetwo", 6);
+}
+
+static void test_throttled_reads_nothing(void **state)
+{
+    (void)state;
+    with_each(throttled_reads_nothing, true);
+}
+
+static void throttled_hears_of_a_reset(struct rig *rig)
+{
+    struct far *far = rig_connect(rig, 0, 0);
+    struct side *side = &rig->sides[0];
+
+    stream_establish(side->stream);
+    stream_set_throttled(side->stream, true);
+    far_send(rig, far, "unread", 6);
+    loopback_reset(far->fd);
+    far->fd = -1;
+    WAIT(rig, side->ends == 1);
+    assert_int_equal(side->end, STREAM_END_RESET);
+    assert_int_equal(side->got_len, 0);
+}
+
+static void test_throttled_hears_of_a_reset(void **state)
+{
+    (void)state;
+    with_each(throttled_hears_of_a_reset, true);
+}
+
+static void close_while_throttled(struct rig *rig)
+{
+    struct far *far = rig_connect(rig, 0, 0);
+
+    stream_establish(rig->sides[0].stream);
+    stream_set_throttled(rig->sides[0].stream, true);
+    far_send(rig, far, "unread", 6);
+    close_side(&rig->sides[0]);
+    WAIT(rig, far->eof || far->reset);
+    assert_int_equal(rig->sides[0].ends, 0);
+}
+
+static void test_close_while_throttled(void **state)
+{
+    (void)state;
+    with_each(close_while_throttled, true);
+}
+
 static void our_close_says_goodbye(struct rig *rig)
 {
     struct far *far = rig_connect(rig, 0, 0);
@@ -339,6 +409,9 @@ int main(void)
         cmocka_unit_test(test_peer_leaves_during_handshake),
         cmocka_unit_test(test_peer_resets),
         cmocka_unit_test(test_peer_resets_while_blocked),
+        cmocka_unit_test(test_throttled_reads_nothing),
+        cmocka_unit_test(test_throttled_hears_of_a_reset),
+        cmocka_unit_test(test_close_while_throttled),
         cmocka_unit_test(test_our_close_says_goodbye),
         cmocka_unit_test(test_shutdown_then_close),
         cmocka_unit_test(test_shutdown_of_slow_reader),

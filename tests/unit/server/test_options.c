@@ -428,6 +428,45 @@ static void test_ports_together(void **state)
     assert_int_equal(options.stun_port, -1);
 }
 
+static const struct {
+    const char *line;
+    const char *refused, *warning; // NULL: neither
+} accept_limits[] = {
+    {"--accept-connection-limit=50 --accept-connection-burst=100", NULL, NULL},
+    {"--accept-connection-limit=0.5 --accept-connection-burst=1", NULL, NULL},
+    {"--accept-connection-limit=+Inf --accept-connection-burst=9223372036854775807", NULL, NULL},
+    {"--accept-connection-limit=50", NULL,
+     "--accept-connection-limit does nothing without --accept-connection-burst"},
+    {"--accept-connection-burst=50", NULL,
+     "--accept-connection-burst does nothing without --accept-connection-limit"},
+    {"--accept-connection-burst=0", NULL, "--accept-connection-burst does nothing"},
+    {"--accept-connection-limit=50 --accept-connection-burst=0",
+     "--accept-connection-burst would let nobody in", NULL},
+    {"--accept-connection-limit=0 --accept-connection-burst=5",
+     "--accept-connection-limit would let nobody in", NULL},
+    {"--accept-connection-limit=1e-9 --accept-connection-burst=5",
+     "--accept-connection-limit would let nobody in", NULL},
+};
+
+static void test_accept_limits(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(accept_limits); i++) {
+        char line[256];
+
+        snprintf(line, sizeof line, "--dev %s", accept_limits[i].line);
+        print_message("%s\n", line);
+        if (accept_limits[i].refused) {
+            assert_refused(&user, line, accept_limits[i].refused);
+            continue;
+        }
+        assert_parses(&user, line);
+        assert_int_equal(options.warning_count, accept_limits[i].warning ? 1 : 0);
+        if (accept_limits[i].warning)
+            assert_non_null(strstr(options.warnings[0], accept_limits[i].warning));
+    }
+}
+
 static void test_default_hostname_is_worth_a_warning(void **state)
 {
     (void)state;
@@ -484,6 +523,7 @@ int main(void)
         cmocka_unit_test(test_key_path),
         cmocka_unit_test(test_long_paths),
         cmocka_unit_test(test_ports_together),
+        cmocka_unit_test(test_accept_limits),
         cmocka_unit_test(test_default_hostname_is_worth_a_warning),
         cmocka_unit_test(test_help_names_every_flag),
     };

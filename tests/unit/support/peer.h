@@ -19,8 +19,9 @@ struct peer {
     int fd;
     struct key_pair key;
     struct key server;
-    uint8_t type; // of the frame that peer_receive has read
-    size_t len;   // of its payload
+    char server_info[160]; // its JSON
+    uint8_t type;          // of the frame that peer_receive has read
+    size_t len;            // of its payload
     uint8_t payload[PEER_FRAME_MAX_BYTES];
 };
 

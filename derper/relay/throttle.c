@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "relay/throttle.h"
+
+#include "base/clock.h"
+#include "base/memory.h"
+
+#include <stdlib.h>
+
+static void on_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+void throttle_forget(struct client *client)
+{
+    if (client->pause)
+        uv_close((uv_handle_t *)client->pause, on_closed);
+    client->pause = NULL;
+}
+
+static void resume(struct client *client)
+{
+    if (!client->pause)
+        return;
+    throttle_forget(client);
+    stream_set_throttled(client->stream, false);
+}
+
+static void on_pause_over(uv_timer_t *timer)
+{
+    resume(timer->data);
+}
+
+static void pause_reading(struct client *client, uint64_t for_ns)
+{
+    uv_loop_t *loop = &client->worker->loop;
+
+    client->pause = memory_get(sizeof *client->pause);
+    uv_timer_init(loop, client->pause);
+    client->pause->data = client;
+    uv_timer_start(client->pause, on_pause_over, for_ns / NS_PER_MS + 1, 0);
+    stream_set_throttled(client->stream, true);
+    count(&client->worker->counters.rate_pauses);
+}
+
+void throttle_charge(struct client *client, size_t bytes)
+{
+    const struct server_limits *limits = &client->worker->limits;
+    const struct bucket_rate rate = {(double)limits->bytes_per_second, (double)limits->burst_bytes};
+    const uint64_t owed_ns = bucket_charge(&client->sent, &rate, bytes, clock_ns());
+
+    if (owed_ns > 0 && !client->pause)
+        pause_reading(client, owed_ns);
+}
+
+void throttle_set_limits(struct worker *worker, const struct server_limits *limits)
+{
+    worker->limits = *limits;
+    for (struct list *node = worker->clients.next; node != &worker->clients; node = node->next) {
+        struct client *client = list_entry(node, struct client, node);
+
+        client->sent = (struct bucket){0};
+        client->hint_is_old = client->state == CLIENT_UP && client->can_ack_pings;
+        resume(client);
+    }
+}
