@@ -6,10 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PARTIAL_START_BYTES 2048
-
 struct partial_frame {
-    size_t len, capacity;
+    uint32_t len;
+    bool asked; // by frame_reader_stalls
     uint8_t data[];
 };
 
@@ -18,21 +17,33 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-static void keep(struct frame_reader *reader, const uint8_t *data, size_t len)
+// `whole`: the bytes of the frame, or of its header while that has not come whole.
+static void keep(struct frame_reader *reader, size_t whole, const uint8_t *data, size_t len)
 {
     struct partial_frame *partial = reader->partial;
     const size_t have = partial ? partial->len : 0;
 
-    if (!partial || have + len > partial->capacity) {
-        const size_t capacity =
-            have + len > PARTIAL_START_BYTES ? (have + len) * 2 : PARTIAL_START_BYTES;
+    if (!partial || sizeof *partial + have + len > reader->held_bytes) {
+        const size_t bytes = sizeof *partial + least((have + len) * 2, whole);
 
-        partial = memory_resize(partial, sizeof *partial + capacity);
-        partial->capacity = capacity;
+        partial = memory_resize(partial, bytes);
+        if (!reader->partial)
+            partial->asked = false;
         reader->partial = partial;
+        reader->held_bytes = (uint32_t)bytes;
     }
     memcpy(partial->data + have, data, len);
-    partial->len = have + len;
+    partial->len = (uint32_t)(have + len);
+}
+
+bool frame_reader_stalls(struct frame_reader *reader)
+{
+    struct partial_frame *partial = reader->partial;
+    const bool stalls = partial && partial->asked;
+
+    if (partial)
+        partial->asked = true;
+    return stalls;
 }
 
 void frame_reader_deinit(struct frame_reader *reader)
@@ -46,7 +57,6 @@ void frame_reader_deinit(struct frame_reader *reader)
 static size_t read_on(struct frame_reader *reader, const struct frame_reader_callbacks *callbacks,
                       void *owner, uint8_t *data, size_t len, bool *go_on)
 {
-    struct partial_frame *whole;
     struct frame_header header;
     size_t used = 0;
 
@@ -54,7 +64,7 @@ static size_t read_on(struct frame_reader *reader, const struct frame_reader_cal
         enum reader_verdict verdict;
 
         used = least(FRAME_HEADER_BYTES - reader->partial->len, len);
-        keep(reader, data, used);
+        keep(reader, FRAME_HEADER_BYTES, data, used);
         if (!frame_parse_header(reader->partial->data, reader->partial->len, &header))
             return used;
         verdict = callbacks->on_header(owner, &header);
@@ -67,15 +77,14 @@ static size_t read_on(struct frame_reader *reader, const struct frame_reader_cal
     }
     frame_parse_header(reader->partial->data, reader->partial->len, &header);
 
-    const size_t missing = FRAME_HEADER_BYTES + (size_t)header.payload_bytes - reader->partial->len;
+    const size_t whole = FRAME_HEADER_BYTES + (size_t)header.payload_bytes;
+    const size_t missing = whole - reader->partial->len;
     const size_t n = least(missing, len - used);
 
-    keep(reader, data + used, n);
+    keep(reader, whole, data + used, n);
     if (n == missing) {
-        whole = reader->partial;
-        reader->partial = NULL;
-        *go_on = callbacks->on_frame(owner, whole->data, whole->len);
-        free(whole);
+        *go_on = callbacks->on_frame(owner, reader->partial->data, whole);
+        frame_reader_deinit(reader);
     }
     return used + n;
 }
@@ -89,7 +98,7 @@ static size_t read_frame(struct frame_reader *reader,
     enum reader_verdict verdict;
 
     if (!frame_parse_header(data, len, &header)) {
-        keep(reader, data, len);
+        keep(reader, FRAME_HEADER_BYTES, data, len);
         return len;
     }
     verdict = callbacks->on_header(owner, &header);
@@ -102,7 +111,7 @@ static size_t read_frame(struct frame_reader *reader,
     const size_t whole = FRAME_HEADER_BYTES + (size_t)header.payload_bytes;
 
     if (len < whole) {
-        keep(reader, data, len);
+        keep(reader, whole, data, len);
         return len;
     }
     *go_on = callbacks->on_frame(owner, data, whole);

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // Finds frames in a stream of bytes that comes in pieces. Whole frames are handed out where they
-// lie; only what has not come whole is kept, and that grows with what has come, so a length alone
-// costs nothing. Frames that their owner does not take are skipped by their length and never kept.
+// lie; only what has not come whole is kept, in a buffer that is never larger than the frame, nor
+// than twice what has come of it, so that a length alone costs nothing. It goes with the frame.
+// Frames that their owner does not take are skipped by their length and never kept.
+//
+// A frame may never end. The reader waits: the owner bounds what all its readers hold
+// (`held_bytes`), and gives up on one that stalls.
 #ifndef DERPER_PROTO_READER_H
 #define DERPER_PROTO_READER_H
 
@@ -29,6 +33,7 @@ struct frame_reader_callbacks {
 // Embedded in its owner; all zero at the start.
 struct frame_reader {
     struct partial_frame *partial; // NULL while no frame is begun
+    uint32_t held_bytes;           // the memory of that; for the owner to read
     uint32_t skip;                 // bytes of a skipped frame still to come
     uint32_t left;                 // when it was stopped: bytes that it was fed and has not read
 };
@@ -37,6 +42,10 @@ struct frame_reader {
 // stopped the reader; the last `left` bytes are then not read.
 bool frame_reader_feed(struct frame_reader *reader, const struct frame_reader_callbacks *callbacks,
                        void *owner, uint8_t *data, size_t len);
+
+// True when the frame that is kept now was kept at the last call, too: asked once in a while, it
+// finds frames that have not ended since.
+bool frame_reader_stalls(struct frame_reader *reader);
 
 void frame_reader_deinit(struct frame_reader *reader);
 

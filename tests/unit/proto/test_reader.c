@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -214,6 +215,71 @@ static void test_tells_what_is_left(void **state)
     frame_reader_deinit(&reader);
 }
 
+#define OWN_BYTES 8     // of the reader's, in front of a frame that it keeps
+#define MALLOC_BYTES 24 // that it may give beyond what was asked for
+
+// What a frame holds while it comes in pieces of one length.
+static void feed_one(uint32_t payload, size_t piece)
+{
+    static uint8_t stream[FRAME_HEADER_BYTES + 70000];
+    static struct heard heard;
+    struct frame_reader reader = {0};
+    const size_t whole = put_frame(stream, TAKEN, payload);
+
+    memset(&heard, 0, sizeof heard);
+    for (size_t at = 0; at < whole; at += piece) {
+        const size_t n = piece < whole - at ? piece : whole - at, come = at + n;
+        // Before its length is known, no more than a header.
+        const size_t most = come < FRAME_HEADER_BYTES ? FRAME_HEADER_BYTES : whole;
+
+        assert_true(frame_reader_feed(&reader, &callbacks, &heard, stream + at, n));
+        if (come == whole)
+            break;
+        assert_true(reader.held_bytes >= OWN_BYTES + come);
+        assert_true(reader.held_bytes <= OWN_BYTES + (2 * come < most ? 2 * come : most));
+        assert_true(malloc_usable_size(reader.partial) <= reader.held_bytes + MALLOC_BYTES);
+    }
+    assert_int_equal(heard.frames, 1);
+    assert_null(reader.partial);
+    assert_int_equal(reader.held_bytes, 0);
+}
+
+static void test_holds_no_more_than_the_frame_and_twice_what_has_come(void **state)
+{
+    static const uint32_t payloads[] = {0, 1, 3, 1200, 2044, 65568};
+    static const size_t pieces[] = {1, 2, 4, 5, 7, 1000, 16384, 40000, 65572};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof payloads / sizeof *payloads; i++)
+        for (size_t k = 0; k < sizeof pieces / sizeof *pieces; k++)
+            feed_one(payloads[i], pieces[k]);
+}
+
+static void test_stalls(void **state)
+{
+    uint8_t stream[2 * (FRAME_HEADER_BYTES + 100)];
+    struct frame_reader reader = {0};
+    static struct heard heard;
+
+    (void)state;
+    memset(&heard, 0, sizeof heard);
+    assert_false(frame_reader_stalls(&reader));
+    assert_false(frame_reader_stalls(&reader));
+    put_frame(stream, TAKEN, 100);
+    assert_true(frame_reader_feed(&reader, &callbacks, &heard, stream, 2));
+    assert_false(frame_reader_stalls(&reader));
+    assert_true(frame_reader_stalls(&reader));
+    assert_true(frame_reader_feed(&reader, &callbacks, &heard, stream + 2, 90));
+    assert_true(frame_reader_stalls(&reader));
+    // It ends, and the next one is begun with the same bytes.
+    put_frame(stream + 105, TAKEN, 100);
+    assert_true(frame_reader_feed(&reader, &callbacks, &heard, stream + 92, 20));
+    assert_false(frame_reader_stalls(&reader));
+    assert_true(frame_reader_stalls(&reader));
+    frame_reader_deinit(&reader);
+    assert_false(frame_reader_stalls(&reader));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -221,6 +287,8 @@ int main(void)
         cmocka_unit_test(test_frames_come_whole_and_skipped_ones_do_not),
         cmocka_unit_test(test_stops_at_a_header_and_at_a_frame),
         cmocka_unit_test(test_lengths_alone_cost_nothing),
+        cmocka_unit_test(test_holds_no_more_than_the_frame_and_twice_what_has_come),
+        cmocka_unit_test(test_stalls),
         cmocka_unit_test(test_tells_what_is_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
