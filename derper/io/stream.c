@@ -473,6 +473,11 @@ void stream_close(struct stream *stream)
     close_handle(stream);
 }
 
+bool stream_closed(const struct stream *stream)
+{
+    return stream->state != STREAM_OPEN;
+}
+
 struct io_context *stream_context(const struct stream *stream)
 {
     return stream->io;

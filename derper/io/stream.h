@@ -96,6 +96,9 @@ void stream_shutdown(struct stream *stream);
 // Idempotent. The stream must not be used afterwards; its memory goes with the handle.
 void stream_close(struct stream *stream);
 
+// For an on_data that may have closed its stream by the way.
+bool stream_closed(const struct stream *stream);
+
 struct io_context *stream_context(const struct stream *stream);
 
 // The handshake is complete.

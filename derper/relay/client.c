@@ -83,6 +83,21 @@ static void watch_progress(struct client *client)
         set_watched(client, blocked);
 }
 
+// A frame that does not end within two of them ends its client, unless it is we who do not read it.
+static void keep_alive(struct client *client)
+{
+    if (!client->pause && frame_reader_stalls(&client->reader)) {
+        client_close(client, CLIENT_END_FRAME_TIMEOUT);
+        return;
+    }
+    if (client->hint_is_old)
+        member_tell_limits(client);
+    client->hint_is_old = 0;
+    outgoing_keep_alive(client);
+    sample_rtt(client);
+    set_keep_alive(client);
+}
+
 static void on_timer_up(struct client *client)
 {
     if (is_rechecked(client) && left_ms(client->recheck_at_ms) == 0)
@@ -90,12 +105,7 @@ static void on_timer_up(struct client *client)
     if (left_ms(client->watched ? client->write_end_ms : client->keep_alive_ms) > 0) {
         await_next(client); // it was for the recheck, or the wheel's horizon was nearer
     } else if (!client->watched) {
-        if (client->hint_is_old)
-            member_tell_limits(client);
-        client->hint_is_old = 0;
-        outgoing_keep_alive(client);
-        sample_rtt(client);
-        set_keep_alive(client);
+        keep_alive(client);
     } else if (stream_unsent_bytes(client->stream) >= client->unsent_before) {
         client_close(client, CLIENT_END_WRITE_TIMEOUT);
     } else {
@@ -163,10 +173,21 @@ static void on_login(struct client *client)
     log_open(client);
 }
 
+// What is kept of the data, of a frame that has not come whole, counts as waiting. False when the
+// client has stopped the reader.
+static bool read_frames(struct client *client, uint8_t *data, size_t len)
+{
+    const size_t before = client->reader.held_bytes;
+    const bool go_on = frame_reader_feed(&client->reader, &frames_callbacks, client, data, len);
+
+    client->worker->unfinished_bytes += client->reader.held_bytes - before;
+    return go_on;
+}
+
 // False: the client is closed.
 static bool feed(struct client *client, uint8_t *data, size_t len)
 {
-    if (frame_reader_feed(&client->reader, &frames_callbacks, client, data, len))
+    if (read_frames(client, data, len))
         return true;
     client_close(client, (enum client_end)client->end);
     return false;
@@ -177,7 +198,7 @@ static bool feed_login(struct client *client, uint8_t *data, size_t len)
 {
     if (client->state == CLIENT_LOGIN) {
         size_t left = 0;
-        const bool go_on = frame_reader_feed(&client->reader, &frames_callbacks, client, data, len);
+        const bool go_on = read_frames(client, data, len);
 
         if (client->state == CLIENT_UP && go_on)
             on_login(client);
@@ -204,9 +225,14 @@ static bool on_data(struct stream *stream, uint8_t *data, size_t len)
     const bool open =
         client->state == CLIENT_UP ? feed(client, data, len) : feed_login(client, data, len);
 
-    if (open && throttle_applies(client))
+    if (!open)
+        return false;
+    if (throttle_applies(client))
         throttle_charge(client, len);
-    return open;
+    // Thousands may send half frames in one turn: its end would be too late.
+    if (client->reader.held_bytes > 0 && outgoing_at_limit(client->worker))
+        clients_relieve(client->worker);
+    return !stream_closed(stream);
 }
 
 static void admit(struct client *client)
@@ -293,8 +319,8 @@ static void log_close(const struct client *client, enum client_end end)
                     key, age_s, (unsigned long long)client->dropped);
     else if (end == CLIENT_END_MEMORY)
         log_limited(&memory_log,
-                    "client %s was closed after %llu s, as too much waited on its worker and more "
-                    "than its part for it; %llu packets for it were dropped",
+                    "client %s was closed after %llu s, as too much waited on its worker and it "
+                    "held more than its part; %llu packets for it were dropped",
                     key, age_s, (unsigned long long)client->dropped);
     else if (end == CLIENT_END_BAD_FRAME || end == CLIENT_END_NOT_MESH)
         log_limited(&fault_log, "client %s was closed after %llu s: %s", key, age_s,
@@ -328,6 +354,7 @@ void client_close(struct client *client, enum client_end end)
     }
     stream_close(client->stream);
     sent_to_free(client->sent_to);
+    worker->unfinished_bytes -= client->reader.held_bytes;
     frame_reader_deinit(&client->reader);
     pool_put(&worker->client_pool, client);
 }
@@ -337,4 +364,30 @@ void client_drain(struct client *client)
     if (client->state == CLIENT_UP && client->can_ack_pings)
         outgoing_restarting(client);
     outgoing_mark(client);
+}
+
+// All parts together are not too much. The newest come first, as floods come at once and leave
+// soon.
+static void relieve(struct worker *worker, bool by_closing)
+{
+    const size_t part = outgoing_part_bytes(worker);
+    struct list *node = worker->clients.prev;
+
+    while (node != &worker->clients && outgoing_too_much(worker)) {
+        struct client *client = list_entry(node, struct client, node);
+
+        node = node->prev;
+        if (outgoing_held_bytes(client) <= part)
+            continue;
+        if (by_closing)
+            client_close(client, CLIENT_END_MEMORY);
+        else
+            outgoing_trim(client);
+    }
+}
+
+void clients_relieve(struct worker *worker)
+{
+    relieve(worker, false);
+    relieve(worker, true);
 }

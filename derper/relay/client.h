@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The life of one DERP connection, from the upgrade to its end.
+// The life of one DERP connection, from the upgrade to its end. A client that stops amid a frame is
+// closed at the second keep-alive from then (60 to 130 s) if the frame has not ended, and before
+// that when too much waits on the worker and it holds more than its part. One that stops amid a
+// frame that is skipped holds nothing and stays, like any that is silent, as long as its TCP
+// connection.
 #ifndef DERPER_RELAY_CLIENT_H
 #define DERPER_RELAY_CLIENT_H
 
@@ -13,6 +17,10 @@
 // Takes over the stream; sends `preface` and the ServerKey frame and waits for ClientInfo.
 void client_start(struct worker *worker, struct stream *stream, const char *preface,
                   size_t preface_len, bool not_ideal);
+
+// Whoever holds more than a part of what may wait gives way, first by packets, then by its
+// connection, until too much no longer waits. May close any client; there must be one.
+void clients_relieve(struct worker *worker);
 
 // The only way out. Unregisters, tells peers, closes the stream and frees the client.
 void client_close(struct client *client, enum client_end end);

@@ -39,6 +39,7 @@ const char *client_end_name(enum client_end end)
         [CLIENT_END_NOT_MESH] = "not_mesh_peer",
         [CLIENT_END_WRITE_TIMEOUT] = "write_timeout",
         [CLIENT_END_WRITE_ERROR] = "write_error",
+        [CLIENT_END_FRAME_TIMEOUT] = "frame_timeout",
         [CLIENT_END_MEMORY] = "memory",
         [CLIENT_END_SHUTDOWN] = "shutdown",
     };

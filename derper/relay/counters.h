@@ -42,7 +42,8 @@ enum client_end {
     CLIENT_END_NOT_MESH,      // a mesh frame from a client that is not a mesh peer
     CLIENT_END_WRITE_TIMEOUT, // took nothing for the write timeout
     CLIENT_END_WRITE_ERROR,
-    CLIENT_END_MEMORY, // more than its part waited for it while too much waited on its worker
+    CLIENT_END_FRAME_TIMEOUT, // began a frame and did not end it
+    CLIENT_END_MEMORY,        // held more than its part while too much waited on its worker
     CLIENT_END_SHUTDOWN,
     CLIENT_ENDS
 };

@@ -4,6 +4,7 @@
 // rest. One client makes wait at most its queues (config.queue_bytes each), CONTROL_MAX_BYTES and
 // one write (IO_WRITE_BYTES); when config.waiting_bytes wait on the worker, its part of them, or
 // one packet, and control frames; all clients together never more than twice config.waiting_bytes.
+// What a client sends of a frame and does not end counts with that.
 // Putting something in never closes the client; a write that fails dooms it, and its closing
 // is client.c's.
 #ifndef DERPER_RELAY_OUTGOING_H
@@ -53,13 +54,13 @@ bool outgoing_write(struct client *client);
 
 bool outgoing_empty(const struct client *client);
 
-// Memory that waits on the worker, in queues and for sockets. Never more than twice
-// config.waiting_bytes and what sealing adds, 3 % at most; answers of HTTP stand beside that, one a
-// connection, and the lengths that partial.c keeps, 4 bytes for a packet that a socket has not
-// taken.
+// Memory that waits on the worker: in queues, for sockets, and of frames that have not come whole.
+// Never more than twice config.waiting_bytes, what sealing adds (3 % at most) and the frame that is
+// being read; answers of HTTP stand beside that, one a connection, and the lengths that partial.c
+// keeps, 4 bytes for a packet that a socket has not taken.
 static inline size_t outgoing_waiting_bytes(const struct worker *worker)
 {
-    return worker->chunks.queued_bytes + worker->io.unsent_bytes;
+    return worker->chunks.queued_bytes + worker->io.unsent_bytes + worker->unfinished_bytes;
 }
 
 // From config.waiting_bytes on.
@@ -71,11 +72,17 @@ static inline bool outgoing_too_much(const struct worker *worker)
 // A client's part of config.waiting_bytes. There must be a client.
 size_t outgoing_part_bytes(const struct worker *worker);
 
-// Memory that waits for this client.
+// From twice config.waiting_bytes on.
+static inline bool outgoing_at_limit(const struct worker *worker)
+{
+    return outgoing_waiting_bytes(worker) >= 2 * worker->relay->config.waiting_bytes;
+}
+
+// Memory that waits for this client, or for the end of a frame from it.
 size_t outgoing_held_bytes(const struct client *client);
 
 // Drops the oldest packets as far as the client holds more than its part. What its socket has not
-// taken stays, as do control frames.
+// taken stays, as do control frames and a frame that has not come whole.
 void outgoing_trim(struct client *client);
 
 // Everything that waits is lost, for this reason.

@@ -59,6 +59,7 @@ struct worker {
     struct list dirty; // with something to send, or doomed
     struct chunk_pool chunks;
     struct routes routes;
+    size_t unfinished_bytes; // memory of the frames that have not come whole, of all clients
     struct relay_counters counters;
 
     struct outbox *outboxes; // one for each worker; our own stays empty

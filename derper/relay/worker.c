@@ -86,33 +86,12 @@ static void flush_dirty(struct worker *worker)
     }
 }
 
-// Whoever holds more than a part gives way until too much no longer waits: all parts together are
-// not too much. The newest come first, as floods come at once and leave soon.
-static void relieve(struct worker *worker, bool by_closing)
-{
-    const size_t part = outgoing_part_bytes(worker);
-    struct list *node = worker->clients.prev;
-
-    while (node != &worker->clients && outgoing_too_much(worker)) {
-        struct client *client = list_entry(node, struct client, node);
-
-        node = node->prev;
-        if (outgoing_held_bytes(client) <= part)
-            continue;
-        if (by_closing)
-            client_close(client, CLIENT_END_MEMORY);
-        else
-            outgoing_trim(client);
-    }
-}
-
 static void bound_waiting(struct worker *worker)
 {
     const size_t most = worker->relay->config.waiting_bytes;
 
     if (outgoing_waiting_bytes(worker) > most + most / 2 && !list_empty(&worker->clients)) {
-        relieve(worker, false);
-        relieve(worker, true);
+        clients_relieve(worker);
         flush_dirty(worker); // peers were told of those who left
     }
     counter_set(&worker->counters.waiting_bytes, (int64_t)outgoing_waiting_bytes(worker));

@@ -743,6 +743,42 @@ def test_memory_of_many_stuck_readers_is_bounded(start):
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+HALVES = 3000
+
+
+@ours
+def test_memory_of_many_unfinished_frames_is_bounded(start):
+    """Each begins the largest frame and stops before its end; those who were there first notice nothing."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    relay = start("plain", "--workers=1")
+    sender, reading, slow = relay.join(), relay.join(), relay.join()
+    packet = send_packet(reading.public, bytes(65536))
+    slow.write(packet[:-1])
+    peers = [relay.join() for _ in range(HALVES)]
+    before = relay.settled_rss_kib()
+    for i, peer in enumerate(peers):
+        try:
+            peer.write(packet[:-1])
+        except OSError:
+            pass  # it was closed
+        if i % 100 == 0:
+            sender.send(reading.public, b"all the same")
+            reading.expect_packet(sender.public, b"all the same")
+    slow.write(packet[-1:])
+    reading.expect_packet(slow.public, bytes(65536))
+    samples = relay.wait_varz(lambda s: 32 << 20 < s["derper_waiting_bytes"] <= 96 << 20, "memory to wait")
+    assert samples.total("derper_client_ends", reason="memory") > 0
+    assert samples.total("derp_packets_dropped") == 0
+    if not SANITIZED:
+        assert relay.peak_rss_kib() - before < MANY_STUCK_MOST_KIB
+    for peer in peers:
+        peer.close()
+    relay.wait_varz(lambda s: s["derper_waiting_bytes"] == 0, "the memory to be free")
+    relay.close_links()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 # Time limits
 
 def test_reader_that_stops_is_closed(start):

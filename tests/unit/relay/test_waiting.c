@@ -4,6 +4,8 @@
 // loop runs on the test's thread, a turn at a time, and its clients are one end of socket pairs.
 #include "relay/outgoing.h"
 
+#include "../support/peer.h"
+#include "base/clock.h"
 #include "base/memory.h"
 #include "relay/client.h"
 #include "relay/worker.h"
@@ -38,6 +40,7 @@ static void start(void)
                                          .queue_packets = RELAY_QUEUE_PACKETS_DEFAULT,
                                          .queue_bytes = RELAY_QUEUE_BYTES_DEFAULT,
                                          .waiting_bytes = WAITING};
+    key_pair_generate(&relay.config.key);
     directory_init(&relay.directory);
     worker = memory_zeroed_aligned(sizeof *worker, _Alignof(struct worker));
     relay.workers = &worker;
@@ -76,6 +79,29 @@ static struct client *join(void)
     assert_non_null(stream);
     client_start(worker, stream, NULL, 0, false);
     return list_entry(worker->clients.prev, struct client, node);
+}
+
+static void send_to_relay(size_t i, const void *bytes, size_t len)
+{
+    assert_int_equal(send(far_ends[i], bytes, len, MSG_NOSIGNAL), len);
+}
+
+static void log_in(size_t i)
+{
+    static struct peer peer;
+    uint8_t frame[512];
+
+    key_pair_generate(&peer.key);
+    peer.server = relay.config.key.public;
+    send_to_relay(i, frame, peer_put_client_info(&peer, "{\"version\":2}", frame));
+}
+
+// Each turn has time for some of them.
+static void log_all_in(void)
+{
+    for (size_t i = 0; i <= clients; i++)
+        turn();
+    assert_int_equal(counter_read(&worker->counters.connections), clients);
 }
 
 static int64_t dropped(enum drop_reason reason)
@@ -254,6 +280,117 @@ static void test_control_frames(void **state)
     stop();
 }
 
+// Looks at the sum amid a turn, between the clients' sockets.
+static void look(uv_poll_t *poll, int status, int events)
+{
+    int *looks = poll->data;
+
+    (void)status, (void)events;
+    assert_bounded();
+    (*looks)++;
+    uv_poll_stop(poll);
+}
+
+#define HALVES 512
+#define LOOKS 64
+
+// All but the end of a frame from each, all in one turn.
+static void test_many_that_do_not_end_a_frame(void **state)
+{
+    static uint8_t frame[LARGEST];
+    uv_poll_t looking[LOOKS];
+    int pipes[LOOKS][2], looks = 0;
+    struct client *first = NULL;
+
+    (void)state;
+    start();
+    for (size_t i = 0; i < HALVES; i++) {
+        struct client *client = join();
+
+        first = first ? first : client;
+        log_in(i);
+    }
+    log_all_in();
+    frame_put_header(frame, FRAME_SEND_PACKET, FRAME_SEND_MAX_BYTES);
+    for (size_t i = 0; i < HALVES; i++) {
+        send_to_relay(i, frame, LARGEST - 100);
+        if (i % (HALVES / LOOKS) == 0) {
+            const size_t at = i / (HALVES / LOOKS);
+
+            assert_int_equal(pipe(pipes[at]), 0);
+            assert_int_equal(write(pipes[at][1], "", 1), 1);
+            uv_poll_init(&worker->loop, &looking[at], pipes[at][0]);
+            looking[at].data = &looks;
+            uv_poll_start(&looking[at], UV_READABLE, look);
+        }
+    }
+    turn();
+    assert_int_equal(looks, LOOKS);
+    assert_bounded();
+    turn(); // its end comes before the loop sleeps again
+    check_after_turn();
+    assert_true(worker->unfinished_bytes > WAITING / 2);
+    assert_true(closed_for_memory() > 0);
+    // The eldest is undisturbed, and owns nothing once its frame has ended.
+    assert_true(first->reader.held_bytes > LARGEST - 100);
+    send_to_relay(0, frame, 100);
+    turn();
+    assert_int_equal(counter_read(&worker->counters.packets_received), 1);
+    assert_int_equal(first->reader.held_bytes, 0);
+    turn();
+    check_after_turn();
+    for (size_t i = 0; i < LOOKS; i++) {
+        uv_close((uv_handle_t *)&looking[i], NULL);
+        close(pipes[i][0]);
+        close(pipes[i][1]);
+    }
+    turn();
+    stop();
+}
+
+static void keep_alive_comes(struct client *client)
+{
+    client->keep_alive_ms = (uint32_t)clock_ms();
+    wheel_disarm(&worker->io.wheel, &client->timer);
+    client->timer.on_time(&client->timer);
+    turn();
+}
+
+static void test_a_frame_that_does_not_end(void **state)
+{
+    uint8_t frame[FRAME_HEADER_BYTES + 1000] = {0};
+    struct client *client;
+    const struct counter *ends;
+
+    (void)state;
+    start();
+    client = join();
+    ends = &worker->counters.client_ends[CLIENT_END_FRAME_TIMEOUT];
+    log_in(0);
+    log_all_in();
+    frame_put_header(frame, FRAME_PING, 1000);
+    for (int i = 0; i < 3; i++) { // frames that end between two keep-alives
+        send_to_relay(0, frame, 20);
+        turn();
+        keep_alive_comes(client);
+        send_to_relay(0, frame + 20, sizeof frame - 20);
+        turn();
+    }
+    keep_alive_comes(client);
+    keep_alive_comes(client);
+    send_to_relay(0, frame, 3);
+    turn();
+    keep_alive_comes(client);
+    send_to_relay(0, frame + 3, 400); // it goes on, but not to its end
+    turn();
+    assert_int_equal(counter_read(ends), 0);
+    assert_true(worker->unfinished_bytes > 400);
+    keep_alive_comes(client);
+    assert_int_equal(counter_read(ends), 1);
+    assert_int_equal(worker->unfinished_bytes, 0);
+    stop();
+}
+
 static int group_setup(void **state)
 {
     struct rlimit files;
@@ -273,6 +410,8 @@ int main(void)
         cmocka_unit_test(test_who_reads_loses_nothing),
         cmocka_unit_test(test_parts),
         cmocka_unit_test(test_control_frames),
+        cmocka_unit_test(test_many_that_do_not_end_a_frame),
+        cmocka_unit_test(test_a_frame_that_does_not_end),
     };
     return cmocka_run_group_tests(tests, group_setup, NULL);
 }
