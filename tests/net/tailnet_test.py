@@ -11,7 +11,8 @@ import unittest.mock
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
 
-from tailnet import flow, headscale, namespace, program, programs, relay, traffic, waiting  # noqa: E402 (path first)
+from tailnet import (authority, flow, headscale, namespace, node, program, programs, relay,  # noqa: E402 (path first)
+                     traffic, waiting)
 
 VARZ = """\
 # TYPE derp_packets_dropped counter
@@ -50,6 +51,29 @@ class Relay(unittest.TestCase):
         for word in ("  901:\n", "name: 901a", "ipv4: 192.0.2.9", "derpport: 8443", "stunport: 3479",
                      "'sha256-raw:" + "ab" * 32 + "'"):
             self.assertIn(word, text)
+
+
+    def test_maps_are_found_in_what_the_relay_prints(self):
+        one = relay.Relay.__new__(relay.Relay)
+        one.running = unittest.mock.Mock()
+        one.running.log.return_value = (
+            "derper: serving\n\nDERP map for Tailscale (access controls, as JSON):\n\n{\n  \"derpMap\": {}\n}\n\n"
+            "DERP map for Headscale (a file named in derp.paths, as YAML):\n\nregions:\n  900:\n\nclient x left\n")
+        self.assertEqual(one.announced(), ({"derpMap": {}}, "regions:\n  900:\n"))
+
+
+class Nodes(unittest.TestCase):
+    def test_json_is_found_behind_warnings(self):
+        self.assertEqual(node.json_in('# Warning: not stable\n{"UDP": true}\n'), {"UDP": True})
+
+    def test_certificate_is_the_authoritys(self):
+        with tempfile.TemporaryDirectory() as folder:
+            mine = authority.Authority(os.path.join(folder, "ca"))
+            mine.issue("x.test", folder)
+            certificate = os.path.join(folder, "x.test.crt")
+            program.command("openssl", "verify", "-CAfile", mine.certificate, "-verify_hostname", "x.test", certificate)
+            with self.assertRaises(program.CommandFailed):
+                program.command("openssl", "verify", certificate)
 
 
 class Namespaces(unittest.TestCase):
@@ -96,6 +120,21 @@ class Traffic(unittest.TestCase):
         self.assertEqual(traffic.percentile([3, 1, 2, 4], 0.5), 3)
         self.assertEqual(traffic.percentile([3, 1, 2, 4], 0.99), 4)
         self.assertIsNone(traffic.percentile([], 0.5))
+
+    def test_longest_silence_has_both_ends(self):
+        self.assertEqual(traffic.longest_silence_s(0, [], 7), 7)
+        self.assertEqual(traffic.longest_silence_s(0, [1, 2, 5, 6], 7), 3)
+        self.assertEqual(traffic.longest_silence_s(0, [4, 5], 6), 4)
+        self.assertEqual(traffic.longest_silence_s(0, [1], 6), 5)
+
+    def test_watch_counts_echoes(self):
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        traffic.Receiver(port).start()
+        left = iter(range(10))
+        heard = traffic.watch("127.0.0.1", port, lambda: next(left, None) is None)
+        self.assertEqual(heard["answers"], 10)
+        self.assertLess(heard["silence_s"], 5)
 
     def test_flows_over_loopback(self):
         with socket.create_server(("127.0.0.1", 0)) as probe:

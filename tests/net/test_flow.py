@@ -1,39 +1,22 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""TCP between two real tailscaled through the relay. Needs root; pytest.
-
-DERPER_BIN   the relay (default: build/derper/derper below the project's root)"""
-import os
-import sys
-import tempfile
-
+"""TCP between two real tailscaled through the relay, one of them behind a slow link."""
 import pytest
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from tailnet import flow
+from tailnet.tailnet import Link, Tailnet
 
-from tailnet import flow, programs  # noqa: E402 (the path comes first)
-from tailnet.namespace import PREFIX, namespace_of  # noqa: E402
-from tailnet.tailnet import Link, Tailnet  # noqa: E402
-
-BINARY = os.environ.get("DERPER_BIN") or os.path.join(programs.ROOT, "build/derper/derper")
 SLOW = Link(10, delay_ms=20, buffer_ms=50)
-
-pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
-    pytest.mark.skipif(not os.path.exists("/dev/net/tun"), reason="tailscaled needs /dev/net/tun"),
-]
 
 
 @pytest.fixture(name="tailnet", scope="module")
-def fixture_tailnet():
+def fixture_tailnet(binary, leaves_nothing):
     with Tailnet({"a": None, "b": SLOW}) as tailnet:
-        tailnet.start_relay(BINARY, ["--workers=1"])
+        tailnet.start_relay(binary, ["--workers=1"])
         tailnet.join()
         a, b = tailnet.nodes.values()
         a.wait_reaches(b)
-        namespaces = [namespace_of(n.pid) for n in (tailnet.middle, a.namespace, b.namespace)]
+        leaves_nothing(tailnet)
         yield tailnet
-    assert not [name for name in os.listdir(tempfile.gettempdir()) if name.startswith(f"{PREFIX}-{os.getpid()}-")]
-    assert not [pid for pid in filter(str.isdigit, os.listdir("/proc")) if namespace_of(pid) in namespaces]
 
 
 def test_flow_fills_a_slow_link(tailnet):

@@ -10,12 +10,12 @@ CONFIG = """\
 server_url: http://{address}:{port}
 listen_addr: {address}:{port}
 metrics_listen_addr: ""
-grpc_listen_addr: 127.0.0.1:50443
+grpc_listen_addr: 127.0.0.1:{grpc_port}
 noise: {{private_key_path: {folder}/noise.key}}
 prefixes: {{v4: 100.64.0.0/10, v6: fd7a:115c:a1e0::/48, allocation: sequential}}
 derp:
   server: {{enabled: false}}
-  urls: []
+  urls: [{map_url}]
   paths: [{map_file}]
   auto_update_enabled: true
   update_frequency: 2s
@@ -26,6 +26,7 @@ unix_socket: {folder}/headscale.sock
 log: {{level: info}}
 """
 USER = "test"
+GRPC_ABOVE = 42363  # its port above that of HTTP
 
 
 def derp_map(relays):
@@ -46,24 +47,36 @@ class Headscale:
         self.namespace = namespace
         self.folder = folder
         self.url = f"http://{address}:{port}"
+        self.address = address
+        self.port = port
         self.config = os.path.join(folder, "headscale.yaml")
         self.map_file = os.path.join(folder, "derp.yaml")
         os.makedirs(folder)
-        with open(self.config, "w", encoding="ascii") as file:
-            file.write(CONFIG.format(address=address, port=port, folder=folder, map_file=self.map_file))
+        self.configure(map_file=self.map_file)
         self.running = None
 
+    def configure(self, map_file="", map_url=""):
+        """Where the map comes from, as of the next start."""
+        with open(self.config, "w", encoding="ascii") as file:
+            file.write(CONFIG.format(address=self.address, port=self.port, grpc_port=self.port + GRPC_ABOVE,
+                                     folder=self.folder, map_file=map_file, map_url=map_url))
+
     def set_relays(self, relays):
-        """Nodes hear of a change within some seconds. There must be a map before the start."""
+        """There must be a map before the start."""
+        self.set_map(derp_map(relays))
+
+    def set_map(self, text):
+        """Nodes hear of a change within some seconds."""
         with open(self.map_file + ".new", "w", encoding="ascii") as file:
-            file.write(derp_map(relays))
+            file.write(text)
         os.replace(self.map_file + ".new", self.map_file)
 
     def start(self):
         self.running = self.namespace.start([self.program, "-c", self.config, "serve"], self.log_file)
         self.running.wait_ready(lambda: os.path.exists(os.path.join(self.folder, "headscale.sock")), "Headscale")
         wait_until(self.answers, "Headscale to answer")
-        self.say("users", "create", USER)
+        if not self.say("users", "list"):
+            self.say("users", "create", USER)
         return self
 
     def answers(self):
@@ -84,6 +97,11 @@ class Headscale:
         """A key by which any number of nodes may join."""
         user = next(u["id"] for u in self.say("users", "list") if u["name"] == USER)
         return self.say("preauthkeys", "create", "--user", str(user), "--reusable")["key"]
+
+    def delete(self, name):
+        """A node is one no more."""
+        node = next(n["id"] for n in self.say("nodes", "list") if n["name"] == name)
+        self.say("nodes", "delete", "--identifier", str(node), "--force")
 
     def stop(self):
         if self.running:

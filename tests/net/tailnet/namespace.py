@@ -10,6 +10,7 @@ import tempfile
 from .program import CommandFailed, Program, command
 from .waiting import wait_until
 
+KEEP = 'mount --bind "$0/hosts" /etc/hosts && mount --bind "$0/resolv.conf" /etc/resolv.conf && exec sleep infinity'
 PREFIX = "tailnet"  # of every folder here: tailnet-PID-WORD, PID being the process that made it
 
 
@@ -46,15 +47,22 @@ def namespace_of(pid):
 
 class Namespace:
     """Created at once; delete() also ends whatever still runs in it. A process of ours that sleeps keeps it, so that it
-    has no name in the file system, which not every root folder allows, and goes when we do."""
+    has no name in the file system, which not every root folder allows, and goes when we do. `etc` is a folder with the
+    files that stand in for /etc/hosts and /etc/resolv.conf."""
 
-    def __init__(self):
-        self.keeper = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "sleep", "infinity"],
-                                       stdin=subprocess.DEVNULL, start_new_session=True)
+    def __init__(self, etc):
+        self.keeper = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "sh", "-c", KEEP, etc],
+            stdin=subprocess.DEVNULL, start_new_session=True)
         self.pid = self.keeper.pid
-        self.enter = ["nsenter", f"--net=/proc/{self.pid}/ns/net", "--"]
+        self.enter = ["nsenter", f"--net=/proc/{self.pid}/ns/net", f"--mount=/proc/{self.pid}/ns/mnt", "--"]
         wait_until(lambda: namespace_of(self.pid) != namespace_of(os.getpid()), "a network namespace")
+        wait_until(self.has_names, "names of its own")
         self.run("ip", "link", "set", "lo", "up")
+
+    def has_names(self):
+        with open(f"/proc/{self.pid}/cmdline", encoding="ascii") as words:
+            return words.read().startswith("sleep")
 
     def run(self, *words, **options):
         return command(*self.enter, *words, **options)
@@ -66,7 +74,8 @@ class Namespace:
         self.run("sysctl", "-q", "-w", f"{name}={value}")
 
     def address(self, device, address):
-        self.run("ip", "address", "add", address, "dev", device)
+        at_once = ["nodad"] if ":" in address else []
+        self.run("ip", "address", "add", address, "dev", device, *at_once)
         self.run("ip", "link", "set", device, "up")
 
     def route(self, destination, device, congestion_control, via=None):

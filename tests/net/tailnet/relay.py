@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The relay: this project's, or any other derper."""
 import hashlib
+import json
 import os
 import re
 import ssl
@@ -43,6 +44,7 @@ class Relay:
         self.region = region
         self.port = port
         self.stun_port = stun_port
+        self.hostname = address
         self.log_file = os.path.join(folder, "relay.log")
         self.running = None
         os.makedirs(folder)
@@ -57,12 +59,14 @@ class Relay:
         with open(certificate, encoding="ascii") as file:
             return hashlib.sha256(ssl.PEM_cert_to_DER_cert(file.read())).hexdigest()
 
-    def start(self, program, arguments=(), env=None):
+    def start(self, program, arguments=(), env=None, hostname=None):
+        """`hostname` with a certificate in the folder; without it, the relay is known by address and pin."""
+        self.hostname = hostname or self.address
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("TS_", "DERP"))}
         environment = dict(clean, TS_DEBUG_TRUSTED_CIDRS=f"{self.address}/32", **(env or {}))
         self.running = self.namespace.start(
-            [program, "-a", f"{self.address}:{self.port}", "--hostname", self.address, "--certmode", "manual",
-             "--certdir", self.folder, "-c", os.path.join(self.folder, KEY_FILE), "--http-port", "-1", "--stun-port",
+            [program, "-a", f"{self.address}:{self.port}", "--hostname", self.hostname, "--certmode", "manual",
+             "--certdir", self.folder, "-c", os.path.join(self.folder, KEY_FILE), "--http-port", "80", "--stun-port",
              self.stun_port, *arguments], self.log_file, env=environment)
         self.running.wait_ready(self.varz, "the relay's metrics")
         return self
@@ -70,10 +74,21 @@ class Relay:
     def varz(self):
         """The counters, or nothing while it does not answer. It is asked from its own machine."""
         try:
-            return parse_varz(self.namespace.run("curl", "-s", "-k", "--max-time", "5",
-                                                 f"https://{self.address}:{self.port}/debug/varz"))
+            return parse_varz(self.namespace.run(
+                "curl", "-s", "-k", "--max-time", "5", "--connect-to", f"::{self.address}:{self.port}",
+                f"https://{self.hostname}:{self.port}/debug/varz"))
         except CommandFailed:
             return {}
+
+    def announced(self):
+        """The DERP maps that it prints: the JSON, decoded, and the YAML."""
+        found = re.search(r"\(access controls, as JSON\):\n\n(.*?)\n\n.*, as YAML\):\n\n(.*?)\n\n",
+                          self.running.log(), re.S)
+        return json.loads(found[1]), found[2] + "\n"
+
+    def kill(self):
+        self.running.process.kill()
+        self.stop()
 
     def stop(self):
         if self.running:

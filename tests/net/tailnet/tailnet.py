@@ -1,20 +1,28 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """All of it together."""
 import contextlib
+import glob
 import os
 import shutil
 import sys
 from dataclasses import dataclass
 
 from . import programs
+from .authority import Authority
 from .headscale import Headscale
 from .namespace import Cable, Namespace, Wire, make_folder, remove_left_behind
-from .node import Node
+from .node import WITHOUT_DEVICE, Node
 from .relay import Relay
 from .waiting import wait_until
 
 # On the loopback device of the middle, so that it is the same from every side.
 MIDDLE_ADDRESS = "192.0.2.1"
+DOMAIN = "derp.tailnet.test"  # the same, by name
+MIDDLE_ADDRESS6 = "2001:db8::1"
+HOSTS = f"127.0.0.1 localhost\n{MIDDLE_ADDRESS} {DOMAIN}\n{MIDDLE_ADDRESS6} {DOMAIN}\n"
+NO_SERVER = "nameserver 127.0.0.1\n"  # what is not in hosts is not there, and that at once
+HEADSCALE_ADDRESS = "10.0.0.1"  # a private one, or nodes insist on HTTPS after a while
+HEADSCALE_PORT = 8080
 CONGESTION_CONTROL = "cubic"  # what a machine has if nobody has changed it
 LOG_TAIL_BYTES = 4000
 
@@ -43,6 +51,9 @@ class Tailnet:
         self.links = links
         self.congestion_control = congestion_control
         self.nodes = {}
+        self.machines = 0
+        self.namespaces = []
+        self.headscales = []
         self.cleanup = contextlib.ExitStack()
 
     def __enter__(self):
@@ -58,29 +69,57 @@ class Tailnet:
 
     def __exit__(self, kind, error, trace):
         if error and not isinstance(error, KeyboardInterrupt):
-            self.dump_logs()
+            for title, text in self.logs():
+                print(f"--- {title}\n{text}", file=sys.stderr)
         self.cleanup.close()
 
     def build(self):
+        os.mkdir(self.subfolder("etc"))
+        for name, text in (("hosts", HOSTS), ("resolv.conf", NO_SERVER)):
+            with open(self.subfolder(os.path.join("etc", name)), "w", encoding="ascii") as file:
+                file.write(text)
+        self.authority = Authority(self.subfolder("ca"))
         self.middle = self.namespace()
         self.middle.sysctl("net.ipv4.ip_forward", 0)
-        self.middle.run("ip", "address", "add", MIDDLE_ADDRESS + "/32", "dev", "lo")
+        for address in (MIDDLE_ADDRESS + "/32", MIDDLE_ADDRESS6 + "/128", HEADSCALE_ADDRESS + "/32"):
+            self.middle.address("lo", address)
         self.relay = Relay(self.middle, MIDDLE_ADDRESS, self.subfolder("relay"))
         self.cleanup.callback(self.relay.stop)
-        self.headscale = Headscale(self.programs["headscale"], self.middle, MIDDLE_ADDRESS, self.subfolder("headscale"))
-        self.headscale.set_relays([self.relay])
-        self.cleanup.callback(self.headscale.stop)
-        self.headscale.start()
-        for number, (name, link) in enumerate(self.links.items(), 1):
-            namespace = self.namespace()
-            self.connect(namespace, name, number, link)
-            self.nodes[name] = Node(self.programs, namespace, name, self.subfolder(name))
-            self.cleanup.callback(self.nodes[name].stop)
+        self.headscale = self.add_headscale()
+        for name, link in self.links.items():
+            self.nodes[name] = self.add_node(name, link)
 
     def namespace(self):
-        namespace = Namespace()
+        namespace = Namespace(self.subfolder("etc"))
+        self.namespaces.append(namespace)
         self.cleanup.callback(namespace.delete)
         return namespace
+
+    def add_headscale(self):
+        """The control server of one more network."""
+        number = len(self.headscales)
+        headscale = Headscale(self.programs["headscale"], self.middle, HEADSCALE_ADDRESS,
+                              self.subfolder(f"headscale{number}"), HEADSCALE_PORT + number)
+        self.headscales.append(headscale)
+        self.cleanup.callback(headscale.stop)
+        headscale.set_relays([self.relay])
+        return headscale.start()
+
+    def add_node(self, name, link=None):
+        """A machine of its own, which has not joined yet."""
+        namespace = self.namespace()
+        self.machines += 1
+        self.connect(namespace, name, self.machines, link)
+        return self.with_node(namespace, name)
+
+    def add_agent(self, name):
+        """The same on the relay's machine."""
+        return self.with_node(self.middle, name, tun=WITHOUT_DEVICE)
+
+    def with_node(self, namespace, name, **options):
+        node = Node(self.programs, namespace, name, self.subfolder(name), self.authority.certificate, **options)
+        self.cleanup.callback(node.stop)
+        return node
 
     def subfolder(self, name):
         return os.path.join(self.folder, name)
@@ -92,16 +131,20 @@ class Tailnet:
         joined = Wire(self.programs["wire"], *ends, link, self.subfolder("wire.log")) if link else Cable(*ends)
         self.cleanup.callback(joined.stop)
         subnet, ours, theirs = (f"198.51.100.{4 * number + i}" for i in range(3))
+        ours6, theirs6 = (f"2001:db8:{number}::{i}" for i in (1, 2))
         self.middle.address(f"to-{name}", ours)
+        self.middle.address(f"to-{name}", ours6 + "/64")
         self.middle.route(subnet + "/30", f"to-{name}", self.congestion_control)
         namespace.address("eth0", theirs)
         namespace.route(subnet + "/30", "eth0", self.congestion_control)
         namespace.route("default", "eth0", self.congestion_control, via=ours)
+        namespace.address("eth0", theirs6 + "/64")
+        namespace.run("ip", "-6", "route", "add", "default", "via", ours6, "dev", "eth0")
 
-    def start_relay(self, program, arguments=(), env=None):
+    def start_relay(self, program, arguments=(), env=None, hostname=None):
         """Starts the relay, or puts another in the place of the one that runs."""
         self.relay.stop()
-        self.relay.start(os.path.abspath(program), arguments, env)
+        self.relay.start(os.path.abspath(program), arguments, env, hostname)
 
     def join(self):
         """All nodes log in at the control server and at the relay."""
@@ -114,9 +157,10 @@ class Tailnet:
         wait_until(lambda: self.relay.varz().get("derp_current_home_connections", 0) >= len(self.nodes),
                    "all nodes to be at home at the relay")
 
-    def dump_logs(self):
-        logs = [self.relay.log_file, self.headscale.log_file, *(node.log_file for node in self.nodes.values())]
-        for path in filter(os.path.exists, logs):
+    def logs(self):
+        """The end of each, with a title."""
+        ends = []
+        for path in sorted(glob.glob(self.subfolder("*/*.log"))):
             with open(path, encoding="utf-8", errors="backslashreplace") as file:
-                print(f"--- end of {os.path.relpath(path, self.folder)}\n{file.read()[-LOG_TAIL_BYTES:]}",
-                      file=sys.stderr)
+                ends.append((f"end of {os.path.relpath(path, self.folder)}", file.read()[-LOG_TAIL_BYTES:]))
+        return ends

@@ -2,8 +2,10 @@
 """TCP flows and the round-trip time beside them. Runs in a node's namespace as a program of its own:
 
     traffic.py receive PORT      until its input ends; echoes UDP meanwhile
-    traffic.py send ADDRESS PORT FLOWS WARM_UP_S SECONDS CONGESTION_CONTROL      prints a line of JSON"""
+    traffic.py send ADDRESS PORT FLOWS WARM_UP_S SECONDS CONGESTION_CONTROL      prints a line of JSON
+    traffic.py watch ADDRESS PORT     until its input ends; then how long UDP was silent at most, as a line of JSON"""
 import json
+import select
 import socket
 import struct
 import sys
@@ -140,6 +142,33 @@ class Probe:
         self.socket.close()
 
 
+def longest_silence_s(start_s, answers_s, end_s):
+    """Between two neighbours of these."""
+    times = [start_s, *answers_s, end_s]
+    return max(after - before for before, after in zip(times, times[1:]))
+
+
+def watch(address, port, ended):
+    """Asks for echoes all the time until ended() is true; said by the JSON that it returns."""
+    probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    probe.connect((address, port))
+    probe.settimeout(PROBE_INTERVAL_S)
+    answers_s, start_s = [], time.monotonic()
+    while not ended():
+        probe.send(b"?")
+        try:
+            probe.recv(64)
+            answers_s.append(time.monotonic())
+            time.sleep(PROBE_INTERVAL_S)
+        except TimeoutError:
+            pass
+    return {"silence_s": round(longest_silence_s(start_s, answers_s, time.monotonic()), 2), "answers": len(answers_s)}
+
+
+def input_ended():
+    return bool(select.select([sys.stdin], [], [], 0)[0])
+
+
 def send(address, port, flows, warm_up_s, seconds, congestion_control=None):
     sender = Sender(address, port, flows, congestion_control)
     probe = Probe(address, port)
@@ -165,6 +194,10 @@ def main(words):
         Receiver(int(words[1])).start()
         print("ready", flush=True)
         sys.stdin.read()
+        return
+    if words[0] == "watch":
+        print("ready", flush=True)
+        print(json.dumps(watch(words[1], int(words[2]), input_ended)), flush=True)
         return
     address, port, flows, warm_up_s, seconds, congestion_control = words[1:]
     result = send(address, int(port), int(flows), float(warm_up_s), float(seconds), congestion_control)
