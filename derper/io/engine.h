@@ -5,6 +5,7 @@
 #ifndef DERPER_IO_ENGINE_H
 #define DERPER_IO_ENGINE_H
 
+#include "base/bucket.h"
 #include "base/log.h"
 #include "io/stream.h"
 #include "io/tls13_keys.h"
@@ -30,6 +31,7 @@ struct stream {
     struct unsent *unsent; // what the socket did not take, in order
     int fd;
     struct newcomer newcomer; // until it is established
+    struct bucket updates;    // of the peer's key
     uint32_t barren;          // the OpenSSL engine's: bytes received since the last data
     uint8_t answers;          // of what waits, the engine's own words
     uint8_t state : 1;        // enum stream_state
@@ -43,6 +45,7 @@ struct stream {
     bool muted : 1;     // not polled for reading while it waits for its turn
     bool throttled : 1; // the same, for a while
     bool half : 1;      // the peer has closed its side, seen while throttled
+    bool restless : 1;  // the OpenSSL engine's: the peer has changed its key too often
 };
 
 // What a stream keeps of a write that the socket has not taken whole.
@@ -74,11 +77,14 @@ extern const struct engine engine_openssl;
 extern const struct engine engine_detached;
 extern const struct engine engine_proxy; // of connections that a proxy passes on, at their start
 
-// For engine_openssl, when it makes TLS 1.3 connections for engine_detached. The message callback
-// of a context of one thread: sets the context's keylog callback where the traffic secrets come,
-// and keeps them.
-void engine_detached_message(int sent, int version, int type, const void *data, size_t len,
-                             SSL *ssl, void *arg);
+// The message callback of a context of one thread: notes KeyUpdates for engine_openssl and, when
+// that makes TLS 1.3 connections for engine_detached, does engine_detached_on_finished.
+void engine_openssl_message(int sent, int version, int type, const void *data, size_t len, SSL *ssl,
+                            void *arg);
+
+// For engine_openssl, when it makes TLS 1.3 connections for engine_detached: sets the context's
+// keylog callback where the traffic secrets come, and keeps them.
+void engine_detached_on_finished(struct stream *stream);
 
 // The handshake is complete: the stream's engine is the detached one from now on, and its SSL
 // object may go. False when it has to stay, as the secrets are not there or the two ends have
@@ -104,6 +110,9 @@ bool stream_deliver(struct stream *stream, uint8_t *data, size_t len);
 
 // For engines. Tells the owner of the end. Always false, to be returned by `receive`.
 bool stream_fail(struct stream *stream, enum stream_end why);
+
+// For engines. The peer changes its key: false when it has done so too often.
+bool stream_take_update(struct stream *stream);
 
 // For engines. One line about a TLS failure of this peer, if `limit` allows one.
 void stream_log_tls(const struct stream *stream, struct log_limit *limit, const char *reason,

@@ -6,8 +6,6 @@
 // sections 4.6.3, 5 and 6.
 #include "io/engine.h"
 
-#include "base/bucket.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "io/tls13_record.h"
@@ -35,7 +33,6 @@ struct partial_record {
 // An idle connection is this: as much of it as its suite needs.
 struct detached {
     struct partial_record *partial;
-    struct bucket updates; // the peer's
     uint8_t direction_bytes;
     uint8_t idle_records;
     uint8_t suite : 2;         // enum tls13_suite
@@ -60,10 +57,6 @@ static struct tls13_direction *out_of(struct detached *state)
 }
 
 static struct log_limit fault_log = LOG_LIMIT_INIT;
-
-// A KeyUpdate costs us far more than its 27 bytes cost the peer. Libraries make one after
-// gigabytes; a person who does it by hand has some in reserve.
-static const struct bucket_rate update_rate = {.per_second = 1, .burst = 32};
 
 static bool read_hex(const char *text, uint8_t *out, size_t size)
 {
@@ -123,15 +116,10 @@ static void on_keylog(const SSL *ssl, const char *line)
 
 // The traffic secrets come behind each side's Finished. OpenSSL makes a line by 64 calls of
 // sprintf: there is no callback for the lines of a handshake that come before.
-void engine_detached_message(int sent, int version, int type, const void *data, size_t len,
-                             SSL *ssl, void *arg)
+void engine_detached_on_finished(struct stream *stream)
 {
-    const struct stream *stream = SSL_get_app_data(ssl);
-
-    (void)sent, (void)version, (void)arg;
-    if (type == SSL3_RT_HANDSHAKE && len > 0 && *(const uint8_t *)data == SSL3_MT_FINISHED &&
-        stream && stream->io->detach && SSL_version(ssl) == TLS1_3_VERSION)
-        SSL_CTX_set_keylog_callback(SSL_get_SSL_CTX(ssl), on_keylog);
+    if (stream->io->detach && SSL_version(stream->ssl) == TLS1_3_VERSION)
+        SSL_CTX_set_keylog_callback(SSL_get_SSL_CTX(stream->ssl), on_keylog);
 }
 
 bool engine_detached_begin(struct stream *stream, enum tls13_suite suite, const uint8_t *in_secret,
@@ -258,7 +246,7 @@ static bool on_key_update(struct stream *stream, uint8_t request)
 
     if (request > 1)
         return fail(stream, TLS13_ILLEGAL_PARAMETER);
-    if (!bucket_take(&state->updates, &update_rate, clock_ns()))
+    if (!stream_take_update(stream))
         return fail_because(stream, TLS13_UNEXPECTED_MESSAGE, "; it changes keys on and on");
     // It answers what we have asked or were about to ask; what we answer asks for nothing.
     state->requested = state->update_requests = false;

@@ -154,6 +154,21 @@ static enum stream_end note_end(struct stream *stream, int ssl_error)
     return in_order ? STREAM_END_EOF : STREAM_END_TLS;
 }
 
+void engine_openssl_message(int sent, int version, int type, const void *data, size_t len, SSL *ssl,
+                            void *arg)
+{
+    struct stream *stream = SSL_get_app_data(ssl);
+    const uint8_t message = type == SSL3_RT_HANDSHAKE && len > 0 ? *(const uint8_t *)data : 0;
+
+    (void)version, (void)arg;
+    if (!stream)
+        return;
+    if (message == SSL3_MT_FINISHED)
+        engine_detached_on_finished(stream);
+    else if (message == SSL3_MT_KEY_UPDATE && !sent && !stream_take_update(stream))
+        stream->restless = true;
+}
+
 // 1 when complete, 0 when more bytes are needed, -1 when the stream is gone.
 static int shake_hands(struct stream *stream)
 {
@@ -201,6 +216,11 @@ static size_t open_records(struct stream *stream, int *error)
         size_t n;
         const int result = SSL_read_ex(stream->ssl, plain + len, RECORD_PLAIN_MAX_BYTES, &n);
 
+        if (stream->restless) {
+            SSL_set_shutdown(stream->ssl, SSL_SENT_SHUTDOWN); // a fault has no close_notify
+            *error = SSL_ERROR_SSL;
+            break;
+        }
         if (result != 1) {
             *error = SSL_get_error(stream->ssl, result);
             break;
@@ -240,8 +260,8 @@ static bool read_records(struct stream *stream)
     return true;
 }
 
-// Reads slice by slice, so that a stream of KeyUpdates, each of which costs a hundred times its
-// bytes, is noticed.
+// Reads slice by slice, so that a stream of records without data, each of which costs a hundred
+// times its bytes, is noticed.
 static bool read_slices(struct stream *stream, const uint8_t *data, size_t len)
 {
     struct io_context *io = stream->io;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "io/stream.h"
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "io/engine.h"
 
@@ -172,6 +173,15 @@ struct stream *stream_accept(struct io_context *io, int fd, bool tls,
     enter(stream);
     update_events(stream);
     return stream;
+}
+
+// A KeyUpdate costs us far more than its 27 bytes cost the peer. Libraries make one after
+// gigabytes; a person who does it by hand has some in reserve.
+bool stream_take_update(struct stream *stream)
+{
+    static const struct bucket_rate rate = {.per_second = 1, .burst = 32};
+
+    return bucket_take(&stream->updates, &rate, clock_ns());
 }
 
 void stream_log_tls(const struct stream *stream, struct log_limit *limit, const char *fault,

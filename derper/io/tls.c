@@ -102,7 +102,7 @@ static bool set_policy(SSL_CTX *ctx)
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_num_tickets(ctx, 0);
-    SSL_CTX_set_msg_callback(ctx, engine_detached_message);
+    SSL_CTX_set_msg_callback(ctx, engine_openssl_message);
     SSL_CTX_set_alpn_select_cb(ctx, choose_alpn, NULL);
     ERR_set_mark();
     if (SSL_CTX_set1_groups_list(ctx, GROUPS_HYBRID) != 1) {

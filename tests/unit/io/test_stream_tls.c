@@ -192,10 +192,9 @@ static void test_key_update_of_a_slow_reader(void **state)
     with_tls13(key_update_of_a_slow_reader);
 }
 
-// One that asks without end and never reads: OpenSSL answers each request, and cuts such a peer off
-// when too many answers wait; the detached engine owes it one answer in front of the next data,
-// however often it asks (RFC 8446, section 4.6.3), and cuts it off when it has asked too often.
-// Meanwhile the owner may write.
+// One that asks without end and never reads, data between: OpenSSL answers each request; the
+// detached engine owes it one answer in front of the next data, however often it asks (RFC 8446,
+// section 4.6.3). Both cut it off when it has asked too often. Meanwhile the owner may write.
 static void key_updates_without_reading(struct rig *rig)
 {
     uint8_t sealed[4096];
@@ -216,9 +215,35 @@ static void key_updates_without_reading(struct rig *rig)
         assert_true(side->ends ||
                     side->stream->answers <= (rig->io.detach ? 0 : STREAM_ANSWERS_MAX));
     }
-    if (rig->io.detach)
-        assert_in_range(asked, 33, 33 + PATIENCE_MS / 1000);
+    assert_in_range(asked, 33, 33 + PATIENCE_MS / 1000);
+    assert_int_equal(side->end, STREAM_END_TLS);
+    assert_int_equal(counter_read(&rig->io.counters.tls_record_faults), 1);
+}
+
+// A full socket keeps few answers.
+static void key_updates_behind_a_full_socket(struct rig *rig)
+{
+    const int most = rig->io.detach ? 32 : STREAM_ANSWERS_MAX;
+    uint8_t *data = noise(IO_WRITE_PLAIN_BYTES);
+    struct far *far = rig_connect(rig, 0, SMALL_BUFFER);
+    struct side *side = &rig->sides[0];
+    int asked = 0;
+
+    assert_int_equal(side_write(side, data, IO_WRITE_PLAIN_BYTES), 0);
+    while (side->ends == 0 && asked < 2 * most) {
+        send_key_update(rig, far);
+        turn(rig);
+        asked++;
+    }
+    assert_in_range(asked, most + 1, most + 3);
     assert_int_equal(side->end, rig->io.detach ? STREAM_END_TLS : STREAM_END_RESET);
+    free(data);
+}
+
+static void test_key_updates_behind_a_full_socket(void **state)
+{
+    (void)state;
+    with_tls13(key_updates_behind_a_full_socket);
 }
 
 static void test_key_updates_without_reading(void **state)
@@ -267,6 +292,7 @@ int main(void)
         cmocka_unit_test(test_key_update_between_data),
         cmocka_unit_test(test_key_updates_while_data_flows),
         cmocka_unit_test(test_key_update_of_a_slow_reader),
+        cmocka_unit_test(test_key_updates_behind_a_full_socket),
         cmocka_unit_test(test_key_updates_without_reading),
         cmocka_unit_test(test_key_updates_without_data),
     };
