@@ -52,11 +52,14 @@ def fixture_others(network):
 
 class Agents:
     def __init__(self, agents, headscales, folder):
+        self.agents = agents
         self.headscale = headscales[0]
         self.arguments = ["--verify-clients", *(f"--socket={agent.socket}" for agent in agents)]
 
     def know(self, nodes):
-        pass
+        """Headscale tells of a new node a little later."""
+        for node in nodes:
+            wait_until(lambda: any(agent.knows(node) for agent in self.agents), f"{node.name} to be known")
 
     def delete(self, node):
         self.headscale.delete(node.name)
@@ -133,8 +136,9 @@ def test_one_relay_serves_two_networks_and_no_third(network, binary, agent, stra
     a, b = network.nodes.values()
     other_headscale, (c, d, other_agent) = others
     allowed = source([agent, other_agent], [network.headscale, other_headscale], str(tmp_path))
-    network.start_relay(binary, [*allowed.arguments, f"--recheck={RECHECK_S}s"])
     members = [a, b, agent, c, d, other_agent]
+    allowed.know(members)
+    network.start_relay(binary, [*allowed.arguments, f"--recheck={RECHECK_S}s"])
     wait_until(lambda: at_home(network) == len(members), "the members of both networks to be in")
     a.wait_reaches(b)
     c.wait_reaches(d)

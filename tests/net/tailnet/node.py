@@ -74,6 +74,11 @@ class Node:
         peers = (self.status().get("Peer") or {}).values()
         return next((p for p in peers if p["HostName"] == name), None)
 
+    def knows(self, other):
+        """Itself, too."""
+        status = self.status()
+        return other.key in {p["PublicKey"] for p in (status["Self"], *(status.get("Peer") or {}).values())}
+
     def ping(self, address):
         """By Tailscale's own means, whichever way. What was printed, or nothing when there was no answer."""
         try:
