@@ -3,6 +3,8 @@
 
 #include "base/memory.h"
 
+#include <sodium.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void ask(struct client *client, const struct key *key)
@@ -22,6 +24,7 @@ void admission_begin(struct client *client, const struct login *login)
     client->handle = slots_take(&worker->slots, (uint16_t)worker->index, client);
     client->asking = memory_zeroed(sizeof *client->asking);
     client->asking->login = *login;
+    worker->kept_bytes += sizeof *client->asking;
     client_set_state(client, CLIENT_ASKING);
     stream_establish(client->stream); // it waits for us, not we for it
     stream_set_paused(client->stream, true);
@@ -37,10 +40,10 @@ bool admission_keep(struct client *client, const uint8_t *data, size_t len)
         return false;
     if (len == 0)
         return true;
-    asking = memory_resize(asking, sizeof *asking + asking->len + len);
+    asking->kept = memory_resize(asking->kept, asking->len + len);
     memcpy(asking->kept + asking->len, data, len);
     asking->len += len;
-    client->asking = asking;
+    client->worker->kept_bytes += len;
     return true;
 }
 
@@ -52,8 +55,19 @@ struct asking *admission_end(struct client *client)
     if (client->asked)
         admission->cancel(admission, &client->handle);
     client->asked = false;
+    if (asking)
+        client->worker->kept_bytes -= sizeof *asking + asking->len;
     client->asking = NULL;
     return asking;
+}
+
+void admission_free(struct asking *asking)
+{
+    if (!asking)
+        return;
+    free(asking->kept);
+    sodium_memzero(asking, sizeof *asking);
+    free(asking);
 }
 
 void admission_recheck(struct client *client)

@@ -20,9 +20,12 @@ void admission_begin(struct client *client, const struct login *login);
 // What was read after ClientInfo waits for the verdict. False when it is too much.
 bool admission_keep(struct client *client, const uint8_t *data, size_t len);
 
-// The client is admitted, or closed: asking ends, and what was kept is the caller's to free. NULL
-// when the client was not ASKING.
+// The client is admitted, or closed: asking ends, and what was kept is the caller's, for
+// admission_free. NULL when the client was not ASKING.
 struct asking *admission_end(struct client *client);
+
+// Wipes it first. NULL is harmless.
+void admission_free(struct asking *asking);
 
 // A client that is up is asked about again.
 void admission_recheck(struct client *client);

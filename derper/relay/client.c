@@ -11,7 +11,6 @@
 
 #include <sodium.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 static struct log_limit write_timeout_log = LOG_LIMIT_INIT;
 static struct log_limit memory_log = LOG_LIMIT_INIT;
@@ -180,7 +179,7 @@ static bool read_frames(struct client *client, uint8_t *data, size_t len)
     const size_t before = client->reader.held_bytes;
     const bool go_on = frame_reader_feed(&client->reader, &frames_callbacks, client, data, len);
 
-    client->worker->unfinished_bytes += client->reader.held_bytes - before;
+    client->worker->kept_bytes += client->reader.held_bytes - before;
     return go_on;
 }
 
@@ -218,6 +217,16 @@ static bool feed_login(struct client *client, uint8_t *data, size_t len)
     return false;
 }
 
+// `len` bytes have been read, and served or kept. May close any client.
+static void account(struct client *client, size_t len)
+{
+    if (throttle_applies(client))
+        throttle_charge(client, len);
+    // Thousands may send half frames in one turn: its end would be too late.
+    if (client_kept_bytes(client) > 0 && outgoing_at_limit(client->worker))
+        clients_relieve(client->worker);
+}
+
 static bool on_data(struct stream *stream, uint8_t *data, size_t len)
 {
     struct client *client = stream_owner(stream);
@@ -227,11 +236,7 @@ static bool on_data(struct stream *stream, uint8_t *data, size_t len)
 
     if (!open)
         return false;
-    if (throttle_applies(client))
-        throttle_charge(client, len);
-    // Thousands may send half frames in one turn: its end would be too late.
-    if (client->reader.held_bytes > 0 && outgoing_at_limit(client->worker))
-        clients_relieve(client->worker);
+    account(client, len);
     return !stream_closed(stream);
 }
 
@@ -240,15 +245,15 @@ static void admit(struct client *client)
     struct asking *asking = admission_end(client);
     const enum login_result result = member_join(client, &asking->login);
 
-    sodium_memzero(&asking->login, sizeof asking->login);
     if (result != LOGIN_OK) {
         client_close(client, CLIENT_END_LOGIN_REFUSED);
     } else {
         on_login(client);
         stream_set_paused(client->stream, false);
-        feed(client, asking->kept, asking->len);
+        if (feed(client, asking->kept, asking->len))
+            account(client, asking->len);
     }
-    free(asking);
+    admission_free(asking);
 }
 
 void client_admit(struct client *client, enum admission_verdict verdict)
@@ -344,7 +349,7 @@ void client_close(struct client *client, enum client_end end)
     list_unlink(&client->dirty);
     wheel_disarm(&worker->io.wheel, &client->timer);
     throttle_forget(client);
-    free(admission_end(client));
+    admission_free(admission_end(client));
     if (client->state == CLIENT_UP) {
         member_leave(client);
     } else {
@@ -354,7 +359,7 @@ void client_close(struct client *client, enum client_end end)
     }
     stream_close(client->stream);
     sent_to_free(client->sent_to);
-    worker->unfinished_bytes -= client->reader.held_bytes;
+    worker->kept_bytes -= client->reader.held_bytes;
     frame_reader_deinit(&client->reader);
     pool_put(&worker->client_pool, client);
 }

@@ -39,10 +39,10 @@ size_t outgoing_part_bytes(const struct worker *worker)
            (size_t)(counter_read(&counters->connections) + counter_read(&counters->logins_pending));
 }
 
-// What cannot be dropped: control frames, what the socket has not taken, half a frame.
+// What cannot be dropped: control frames, what the socket has not taken, what it has sent itself.
 static size_t fixed_bytes(const struct client *client)
 {
-    return client->control.bytes + stream_held_bytes(client->stream) + client->reader.held_bytes;
+    return client->control.bytes + stream_held_bytes(client->stream) + client_kept_bytes(client);
 }
 
 size_t outgoing_held_bytes(const struct client *client)

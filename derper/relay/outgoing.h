@@ -4,7 +4,7 @@
 // rest. One client makes wait at most its queues (config.queue_bytes each), CONTROL_MAX_BYTES and
 // one write (IO_WRITE_BYTES); when config.waiting_bytes wait on the worker, its part of them, or
 // one packet, and control frames; all clients together never more than twice config.waiting_bytes.
-// What a client sends of a frame and does not end counts with that.
+// What is kept of what clients have sent, half frames for one, counts with that.
 // Putting something in never closes the client; a write that fails dooms it, and its closing
 // is client.c's.
 #ifndef DERPER_RELAY_OUTGOING_H
@@ -54,13 +54,13 @@ bool outgoing_write(struct client *client);
 
 bool outgoing_empty(const struct client *client);
 
-// Memory that waits on the worker: in queues, for sockets, and of frames that have not come whole.
-// Never more than twice config.waiting_bytes, what sealing adds (3 % at most) and the frame that is
-// being read; answers of HTTP stand beside that, one a connection, and the lengths that partial.c
-// keeps, 4 bytes for a packet that a socket has not taken.
+// Memory that waits on the worker: in queues, for sockets, and of what clients have sent and is
+// kept. Never more than twice config.waiting_bytes, what sealing adds (3 % at most) and the frame
+// that is being read; answers of HTTP stand beside that, one a connection, and the lengths that
+// partial.c keeps, 4 bytes for a packet that a socket has not taken.
 static inline size_t outgoing_waiting_bytes(const struct worker *worker)
 {
-    return worker->chunks.queued_bytes + worker->io.unsent_bytes + worker->unfinished_bytes;
+    return worker->chunks.queued_bytes + worker->io.unsent_bytes + worker->kept_bytes;
 }
 
 // From config.waiting_bytes on.
@@ -78,11 +78,11 @@ static inline bool outgoing_at_limit(const struct worker *worker)
     return outgoing_waiting_bytes(worker) >= 2 * worker->relay->config.waiting_bytes;
 }
 
-// Memory that waits for this client, or for the end of a frame from it.
+// Memory that waits for this client, or keeps what it has sent.
 size_t outgoing_held_bytes(const struct client *client);
 
 // Drops the oldest packets as far as the client holds more than its part. What its socket has not
-// taken stays, as do control frames and a frame that has not come whole.
+// taken stays, as do control frames and what it has sent.
 void outgoing_trim(struct client *client);
 
 // Everything that waits is lost, for this reason.

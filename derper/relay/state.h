@@ -59,7 +59,7 @@ struct worker {
     struct list dirty; // with something to send, or doomed
     struct chunk_pool chunks;
     struct routes routes;
-    size_t unfinished_bytes; // memory of the frames that have not come whole, of all clients
+    size_t kept_bytes; // memory that keeps what clients have sent: of all, client_kept_bytes
     struct relay_counters counters;
 
     struct outbox *outboxes; // one for each worker; our own stays empty
@@ -74,7 +74,7 @@ struct worker {
 // (reading is paused) --allowed--> UP; any --client_close--> freed.
 enum client_state { CLIENT_LOGIN, CLIENT_ASKING, CLIENT_UP }; // the first by zeroed memory
 
-// What a ClientInfo has said, and what it takes to answer it. Wiped after use.
+// What a ClientInfo has said, and what it takes to answer it: secrets, wiped after use.
 struct login {
     struct client_info info;
     uint8_t shared[KEY_BYTES];
@@ -83,7 +83,7 @@ struct login {
 struct asking {
     struct login login;
     size_t len;
-    uint8_t kept[]; // frames behind ClientInfo
+    uint8_t *kept; // frames behind ClientInfo; apart, so that what is secret never moves
 };
 
 // An idle client is this, its stream and whom it has sent to: what grows here is paid a hundred
@@ -112,7 +112,7 @@ struct client {
     uint32_t write_end_ms;  // low bits of the clock: when that limit ends
     uint16_t jitter_ms;
     uint16_t last_route;   // as routes_find wants it
-    uint8_t end : 4;       // enum client_end: why frames.c has stopped reading
+    uint8_t end : 5;       // enum client_end: why frames.c has stopped reading
     uint8_t lagging : 1;   // a write has blocked since nothing waited
     uint8_t state : 2;     // enum client_state
     uint8_t asked : 1;     // an answer is awaited
@@ -128,10 +128,21 @@ struct client {
     struct partial_write *partial; // partial.c's: what a blocked write holds
 };
 
+_Static_assert(CLIENT_ENDS <= 1 << 5, "the bits of client.end");
+
 static inline void client_set_state(struct client *client, enum client_state to)
 {
     assert(client->state < to);
     client->state = (uint8_t)to;
+}
+
+// Memory that keeps what the client has sent: a frame that has not come whole, and what waits until
+// it is admitted.
+static inline size_t client_kept_bytes(const struct client *client)
+{
+    const struct asking *asking = client->asking;
+
+    return client->reader.held_bytes + (asking ? sizeof *asking + asking->len : 0);
 }
 
 static inline void count(struct counter *counter)

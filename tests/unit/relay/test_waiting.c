@@ -7,6 +7,7 @@
 #include "../support/peer.h"
 #include "base/clock.h"
 #include "base/memory.h"
+#include "relay/admission.h"
 #include "relay/client.h"
 #include "relay/worker.h"
 
@@ -329,7 +330,7 @@ static void test_many_that_do_not_end_a_frame(void **state)
     assert_bounded();
     turn(); // its end comes before the loop sleeps again
     check_after_turn();
-    assert_true(worker->unfinished_bytes > WAITING / 2);
+    assert_true(worker->kept_bytes > WAITING / 2);
     assert_true(closed_for_memory() > 0);
     // The eldest is undisturbed, and owns nothing once its frame has ended.
     assert_true(first->reader.held_bytes > LARGEST - 100);
@@ -384,10 +385,101 @@ static void test_a_frame_that_does_not_end(void **state)
     send_to_relay(0, frame + 3, 400); // it goes on, but not to its end
     turn();
     assert_int_equal(counter_read(ends), 0);
-    assert_true(worker->unfinished_bytes > 400);
+    assert_true(worker->kept_bytes > 400);
     keep_alive_comes(client);
     assert_int_equal(counter_read(ends), 1);
-    assert_int_equal(worker->unfinished_bytes, 0);
+    assert_int_equal(worker->kept_bytes, 0);
+    stop();
+}
+
+static const void *asking_wiped; // the last one
+
+void __real_sodium_memzero(void *memory, size_t len);
+void __wrap_sodium_memzero(void *memory, size_t len);
+
+void __wrap_sodium_memzero(void *memory, size_t len)
+{
+    if (len == sizeof(struct asking))
+        asking_wiped = memory;
+    __real_sodium_memzero(memory, len);
+}
+
+static void on_ask(const struct admission *admission, const struct client_handle *client,
+                   const struct key *key, const char *address)
+{
+    (void)admission, (void)client, (void)key, (void)address;
+}
+
+static void on_cancel(const struct admission *admission, const struct client_handle *client)
+{
+    (void)admission, (void)client;
+}
+
+static const struct admission silent = {on_ask, on_cancel};
+
+#define ASKED 1500
+#define BEHIND 16000
+
+// Many that nobody answers about send as much as they may behind their ClientInfo.
+static void test_many_that_are_asked_about(void **state)
+{
+    static uint8_t behind[BEHIND];
+
+    (void)state;
+    start();
+    relay.config.admission = &silent;
+    for (size_t i = 0; i < ASKED; i++) {
+        join();
+        log_in(i);
+        send_to_relay(i, behind, sizeof behind);
+    }
+    for (size_t i = 0; i < ASKED; i++) {
+        turn();
+        assert_bounded();
+    }
+    check_after_turn();
+    assert_true(closed_for_memory() > 0);
+    assert_true(worker->kept_bytes > WAITING / 2);
+    stop();
+}
+
+static struct client *ask_about_one(const struct asking **asking)
+{
+    struct client *client = join();
+    const size_t i = clients - 1;
+
+    log_in(i);
+    turn();
+    turn();
+    assert_int_equal(client->state, CLIENT_ASKING);
+    *asking = client->asking;
+    for (int n = 0; n < 10; n++)
+        assert_true(admission_keep(client, (const uint8_t[1000]){0}, 1000));
+    assert_ptr_equal(client->asking, *asking); // no copy of what is secret is left anywhere
+    assert_int_equal(worker->kept_bytes, sizeof **asking + 10000);
+    assert_int_equal(outgoing_held_bytes(client), stream_held_bytes(client->stream) +
+                                                      client->control.bytes + worker->kept_bytes);
+    asking_wiped = NULL;
+    return client;
+}
+
+// However a question ends, its secrets are wiped and nothing is counted any more.
+static void test_secrets_of_a_question(void **state)
+{
+    const struct asking *asking;
+
+    (void)state;
+    start();
+    relay.config.admission = &silent;
+    client_close(ask_about_one(&asking), CLIENT_END_RESET);
+    assert_ptr_equal(asking_wiped, asking);
+    assert_int_equal(worker->kept_bytes, 0);
+    for (int verdict = ADMISSION_ALLOWED; verdict <= ADMISSION_UNANSWERED; verdict++) {
+        client_admit(ask_about_one(&asking), (enum admission_verdict)verdict);
+        assert_ptr_equal(asking_wiped, asking);
+        assert_int_equal(worker->kept_bytes, 0);
+    }
+    assert_int_equal(counter_read(&worker->counters.connections), 1);
     stop();
 }
 
@@ -412,6 +504,8 @@ int main(void)
         cmocka_unit_test(test_control_frames),
         cmocka_unit_test(test_many_that_do_not_end_a_frame),
         cmocka_unit_test(test_a_frame_that_does_not_end),
+        cmocka_unit_test(test_many_that_are_asked_about),
+        cmocka_unit_test(test_secrets_of_a_question),
     };
     return cmocka_run_group_tests(tests, group_setup, NULL);
 }
