@@ -31,14 +31,11 @@ static void on_pause_over(uv_timer_t *timer)
     resume(timer->data);
 }
 
-static void pause_reading(struct client *client, uint64_t for_ns)
+static void pause_reading(struct client *client)
 {
-    uv_loop_t *loop = &client->worker->loop;
-
     client->pause = memory_get(sizeof *client->pause);
-    uv_timer_init(loop, client->pause);
+    uv_timer_init(&client->worker->loop, client->pause);
     client->pause->data = client;
-    uv_timer_start(client->pause, on_pause_over, for_ns / NS_PER_MS + 1, 0);
     stream_set_throttled(client->stream, true);
     count(&client->worker->counters.rate_pauses);
 }
@@ -49,8 +46,13 @@ void throttle_charge(struct client *client, size_t bytes)
     const struct bucket_rate rate = {(double)limits->bytes_per_second, (double)limits->burst_bytes};
     const uint64_t owed_ns = bucket_charge(&client->sent, &rate, bytes, clock_ns());
 
-    if (owed_ns > 0 && !client->pause)
-        pause_reading(client, owed_ns);
+    if (owed_ns == 0)
+        return;
+    // TLS delivers one read in records, each of which is charged: the last one knows all of it.
+    if (!client->pause)
+        pause_reading(client);
+    uv_update_time(&client->worker->loop);
+    uv_timer_start(client->pause, on_pause_over, owed_ns / NS_PER_MS + 1, 0);
 }
 
 void throttle_set_limits(struct worker *worker, const struct server_limits *limits)

@@ -12,7 +12,8 @@
 // burst, and those that understand it are told with their next keep-alive.
 void throttle_set_limits(struct worker *worker, const struct server_limits *limits);
 
-// For clients with limits: `bytes` of plaintext were read. May pause the client's reading.
+// For clients with limits: `bytes` of plaintext were read. May pause the client's reading, or make
+// its pause longer.
 void throttle_charge(struct client *client, size_t bytes);
 
 // What a client was paused with is freed, also when it is closed; it is not read by that. Harmless

@@ -192,6 +192,28 @@ static void test_frames_behind(void **state)
     relay_stop(&relay);
 }
 
+// What came behind ClientInfo is charged, too.
+static void test_frames_behind_are_charged(void **state)
+{
+    static uint8_t frame[ADMISSION_KEPT_MAX_BYTES];
+    const struct server_limits limits = {10 * sizeof frame, sizeof frame / 2};
+    struct worker_snapshot snapshot;
+    struct peer *peer;
+
+    (void)state;
+    start(0);
+    relay_set_limits(&relay, &limits);
+    frame_put_header(frame, 0x7f, sizeof frame - FRAME_HEADER_BYTES);
+    peer = knock(frame, sizeof frame);
+    answer(ADMISSION_ALLOWED);
+    peer_receive_server_info(peer);
+    peer_expect_nothing(peer);
+    relay_worker_snapshot(&relay, 0, &snapshot);
+    assert_true(counter_read(&snapshot.relay.rate_pauses) > 0);
+    leave(peer);
+    relay_stop(&relay);
+}
+
 // Nothing behind a verdict: whoever comes late asks for nobody.
 static void test_goes_while_asked(void **state)
 {
@@ -264,6 +286,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_verdicts),
         cmocka_unit_test(test_frames_behind),
+        cmocka_unit_test(test_frames_behind_are_charged),
         cmocka_unit_test(test_goes_while_asked),
         cmocka_unit_test(test_recheck),
         cmocka_unit_test(test_limit),

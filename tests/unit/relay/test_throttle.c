@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // A whole relay that limits what its clients send.
+#include "relay/throttle.h"
+
 #include "../support/rig.h"
+#include "relay/worker.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -284,6 +287,46 @@ static void test_within_the_limits(void **state)
     with_each(within_the_limits, &roomy);
 }
 
+struct charging {
+    struct task task;
+    uint64_t due_ms[2];
+    _Atomic bool over;
+};
+
+static void charge_twice(struct worker *worker, struct task *task)
+{
+    struct charging *charging = (struct charging *)task;
+    struct client *client = list_entry(worker->clients.next, struct client, node);
+
+    throttle_charge(client, BURST_BYTES + RATE_BYTES);
+    charging->due_ms[0] = uv_timer_get_due_in(client->pause);
+    throttle_charge(client, 2 * RATE_BYTES);
+    charging->due_ms[1] = uv_timer_get_due_in(client->pause);
+    charging->over = true;
+}
+
+// One read may come in several pieces: the pause is for all of them.
+static void test_each_piece_prolongs_the_pause(void **state)
+{
+    static struct rig rig;
+    static struct charging charging;
+    struct peer *peer;
+
+    (void)state;
+    rig_start(&rig, 1, &roomy);
+    set_limits(&rig, &limits);
+    peer = peer_new(&rig, 0, NULL);
+    WAIT(SUM(&rig, relay.connections) == 1); // the one that set_limits had is gone
+    charging.task.run = charge_twice;
+    worker_post(rig.relay.workers[0], &charging.task);
+    WAIT(charging.over);
+    assert_in_range(charging.due_ms[0], 900, 1101);
+    assert_in_range(charging.due_ms[1], 2900, 3101);
+    assert_int_equal(SUM(&rig, relay.rate_pauses), 1);
+    peer_free(peer);
+    rig_stop(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -295,6 +338,7 @@ int main(void)
         cmocka_unit_test(test_stop_while_paused),
         cmocka_unit_test(test_told_at_login),
         cmocka_unit_test(test_within_the_limits),
+        cmocka_unit_test(test_each_piece_prolongs_the_pause),
     };
     return cmocka_run_group_tests(tests, rig_setup, NULL);
 }
