@@ -8,7 +8,7 @@
 
 struct partial_frame {
     uint32_t len;
-    bool asked; // by frame_reader_stalls
+    bool marked;
     uint8_t data[];
 };
 
@@ -28,7 +28,7 @@ static void keep(struct frame_reader *reader, size_t whole, const uint8_t *data,
 
         partial = memory_resize(partial, bytes);
         if (!reader->partial)
-            partial->asked = false;
+            partial->marked = false;
         reader->partial = partial;
         reader->held_bytes = (uint32_t)bytes;
     }
@@ -36,14 +36,14 @@ static void keep(struct frame_reader *reader, size_t whole, const uint8_t *data,
     partial->len = (uint32_t)(have + len);
 }
 
-bool frame_reader_stalls(struct frame_reader *reader)
+bool frame_reader_mark(struct frame_reader *reader)
 {
     struct partial_frame *partial = reader->partial;
-    const bool stalls = partial && partial->asked;
+    const bool marked = partial && partial->marked;
 
     if (partial)
-        partial->asked = true;
-    return stalls;
+        partial->marked = true;
+    return marked;
 }
 
 void frame_reader_deinit(struct frame_reader *reader)

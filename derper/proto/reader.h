@@ -43,9 +43,9 @@ struct frame_reader {
 bool frame_reader_feed(struct frame_reader *reader, const struct frame_reader_callbacks *callbacks,
                        void *owner, uint8_t *data, size_t len);
 
-// True when the frame that is kept now was kept at the last call, too: asked once in a while, it
-// finds frames that have not ended since.
-bool frame_reader_stalls(struct frame_reader *reader);
+// Marks the frame that is kept now, if there is one. True when it was marked already: called once
+// in a while, it finds frames that have not ended since the last call.
+bool frame_reader_mark(struct frame_reader *reader);
 
 void frame_reader_deinit(struct frame_reader *reader);
 

@@ -41,14 +41,21 @@ static bool is_rechecked(const struct client *client)
     return client->worker->relay->config.admission && client->worker->relay->config.recheck_ms > 0;
 }
 
-// The timer of a client that is up: for its next keep-alive or the limit of its write, or the next
-// question whether it may stay, if that is sooner.
+static uint32_t sooner(uint32_t a_ms, uint32_t b_ms)
+{
+    return (int32_t)(a_ms - b_ms) < 0 ? a_ms : b_ms;
+}
+
+// The timer of a client that is up: for its next keep-alive, the limit of its write, or the next
+// question whether it may stay, whatever is soonest.
 static void await_next(struct client *client)
 {
-    uint32_t due_ms = client->watched ? client->write_end_ms : client->keep_alive_ms;
+    uint32_t due_ms = client->keep_alive_ms;
 
-    if (is_rechecked(client) && (int32_t)(client->recheck_at_ms - due_ms) < 0)
-        due_ms = client->recheck_at_ms;
+    if (client->watched)
+        due_ms = sooner(due_ms, client->write_end_ms);
+    if (is_rechecked(client))
+        due_ms = sooner(due_ms, client->recheck_at_ms);
     io_context_arm(&client->worker->io, &client->timer, left_ms(due_ms));
 }
 
@@ -58,7 +65,7 @@ static void set_keep_alive(struct client *client)
     await_next(client);
 }
 
-// While a write is blocked, nothing is kept alive: the limit runs for a client that takes nothing.
+// The limit of a blocked write runs for a client that takes nothing.
 static void set_watched(struct client *client, bool watched)
 {
     const uint64_t limit_ms = client->worker->relay->config.write_timeout_ms;
@@ -82,34 +89,44 @@ static void watch_progress(struct client *client)
         set_watched(client, blocked);
 }
 
-// A frame that does not end within two of them ends its client, unless it is we who do not read it.
-static void keep_alive(struct client *client)
+// False when the client is closed: a frame that does not end within two of them ends it, unless it
+// is we who do not read it. A client whose write is blocked has enough to read.
+static bool keep_alive(struct client *client)
 {
-    if (!client->pause && frame_reader_stalls(&client->reader)) {
+    if (!client->pause && frame_reader_mark(&client->reader)) {
         client_close(client, CLIENT_END_FRAME_TIMEOUT);
-        return;
+        return false;
     }
-    if (client->hint_is_old)
-        member_tell_limits(client);
-    client->hint_is_old = 0;
-    outgoing_keep_alive(client);
-    sample_rtt(client);
+    if (!client->watched) {
+        if (client->hint_is_old && member_tell_limits(client))
+            client->hint_is_old = 0;
+        outgoing_keep_alive(client);
+        sample_rtt(client);
+    }
     set_keep_alive(client);
+    return true;
+}
+
+// The same: the limit of its write is over, and begins anew if it has taken something.
+static bool check_progress(struct client *client)
+{
+    if (stream_unsent_bytes(client->stream) >= client->unsent_before) {
+        client_close(client, CLIENT_END_WRITE_TIMEOUT);
+        return false;
+    }
+    set_watched(client, true);
+    return true;
 }
 
 static void on_timer_up(struct client *client)
 {
     if (is_rechecked(client) && left_ms(client->recheck_at_ms) == 0)
         admission_recheck(client);
-    if (left_ms(client->watched ? client->write_end_ms : client->keep_alive_ms) > 0) {
-        await_next(client); // it was for the recheck, or the wheel's horizon was nearer
-    } else if (!client->watched) {
-        keep_alive(client);
-    } else if (stream_unsent_bytes(client->stream) >= client->unsent_before) {
-        client_close(client, CLIENT_END_WRITE_TIMEOUT);
-    } else {
-        set_watched(client, true);
-    }
+    if (client->watched && left_ms(client->write_end_ms) == 0 && !check_progress(client))
+        return;
+    if (left_ms(client->keep_alive_ms) == 0 && !keep_alive(client))
+        return;
+    await_next(client); // also when the wheel's horizon was nearer
 }
 
 static void on_timer(struct wheel_timer *timer)
@@ -243,10 +260,9 @@ static bool on_data(struct stream *stream, uint8_t *data, size_t len)
 static void admit(struct client *client)
 {
     struct asking *asking = admission_end(client);
-    const enum login_result result = member_join(client, &asking->login);
 
-    if (result != LOGIN_OK) {
-        client_close(client, CLIENT_END_LOGIN_REFUSED);
+    if (!member_join(client, &asking->login)) {
+        client_close(client, (enum client_end)client->end);
     } else {
         on_login(client);
         stream_set_paused(client->stream, false);
@@ -306,7 +322,8 @@ void client_start(struct worker *worker, struct stream *stream, const char *pref
     count(&worker->counters.logins_pending);
     // The HTTP answer leaves in one write with the first frame.
     frame_put_server_key(frame, &worker->relay->config.key.public);
-    outgoing_control(client, (const uint8_t *)preface, preface_len, frame, sizeof frame);
+    if (!outgoing_control(client, (const uint8_t *)preface, preface_len, frame, sizeof frame))
+        client_close(client, CLIENT_END_MEMORY);
 }
 
 static void log_close(const struct client *client, enum client_end end)
@@ -324,8 +341,8 @@ static void log_close(const struct client *client, enum client_end end)
                     key, age_s, (unsigned long long)client->dropped);
     else if (end == CLIENT_END_MEMORY)
         log_limited(&memory_log,
-                    "client %s was closed after %llu s, as too much waited on its worker and it "
-                    "held more than its part; %llu packets for it were dropped",
+                    "client %s was closed after %llu s, as too much waited on its worker; "
+                    "%llu packets for it were dropped",
                     key, age_s, (unsigned long long)client->dropped);
     else if (end == CLIENT_END_BAD_FRAME || end == CLIENT_END_NOT_MESH)
         log_limited(&fault_log, "client %s was closed after %llu s: %s", key, age_s,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // The life of one DERP connection, from the upgrade to its end. A client that stops amid a frame is
-// closed at the second keep-alive from then (60 to 130 s) if the frame has not ended, and before
+// closed when its second keep-alive from then is due (60 to 130 s), and before
 // that when too much waits on the worker and it holds more than its part. One that stops amid a
 // frame that is skipped holds nothing and stays, like any that is silent, as long as its TCP
 // connection.
@@ -14,7 +14,8 @@
 #define KEEP_ALIVE_MS 60000
 #define KEEP_ALIVE_JITTER_MS 5000 // a fixed time from 0 to this is added for each connection
 
-// Takes over the stream; sends `preface` and the ServerKey frame and waits for ClientInfo.
+// Takes over the stream; sends `preface` and the ServerKey frame and waits for ClientInfo. Closes
+// it when as much waits as may.
 void client_start(struct worker *worker, struct stream *stream, const char *preface,
                   size_t preface_len, bool not_ideal);
 

@@ -43,7 +43,9 @@ enum client_end {
     CLIENT_END_WRITE_TIMEOUT, // took nothing for the write timeout
     CLIENT_END_WRITE_ERROR,
     CLIENT_END_FRAME_TIMEOUT, // began a frame and did not end it
-    CLIENT_END_MEMORY,        // held more than its part while too much waited on its worker
+    // Held more than its part while too much waited on its worker, or there was no room for what a
+    // client must be told.
+    CLIENT_END_MEMORY,
     CLIENT_END_SHUTDOWN,
     CLIENT_ENDS
 };
@@ -82,7 +84,7 @@ struct relay_counters {
     struct counter peer_gone_limited; // not-here answers that the sender's limiter held back
     struct counter rate_pauses;       // of reading from a client that sent faster than it may
     struct counter write_timeouts;
-    struct counter control_dropped; // control frames to a client or worker that takes nothing
+    struct counter control_dropped; // control frames for which there was no room
     struct counter sent_to_full;    // packets to peers beyond those that a client may remember
     struct counter login_refused[LOGIN_RESULTS];
     struct counter client_ends[CLIENT_ENDS];

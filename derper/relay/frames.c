@@ -2,7 +2,6 @@
 #include "relay/frames.h"
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "relay/admission.h"
 #include "relay/forward.h"
 #include "relay/membership.h"
@@ -11,8 +10,6 @@
 #include <sodium.h>
 
 #define HOME_MOVE_AFTER_MS 5000 // a change of preference sooner belongs to the arrival
-
-static struct log_limit refused_log = LOG_LIMIT_INIT;
 
 static enum reader_verdict stop(struct client *client, enum client_end end)
 {
@@ -53,20 +50,17 @@ static enum reader_verdict on_header(void *owner, const struct frame_header *hea
 
 static bool on_client_info(struct client *client, const uint8_t *payload, size_t len)
 {
-    const bool asks = client->worker->relay->config.admission != NULL;
     struct login login;
-    enum login_result result = member_open(client, payload, len, &login);
+    bool go_on = member_open(client, payload, len, &login);
 
-    if (result == LOGIN_OK && asks)
+    if (go_on && client->worker->relay->config.admission) {
         admission_begin(client, &login);
-    else if (result == LOGIN_OK)
-        result = member_join(client, &login);
+        go_on = false;
+    } else if (go_on) {
+        go_on = member_join(client, &login);
+    }
     sodium_memzero(&login, sizeof login);
-    if (result == LOGIN_OK)
-        return !asks;
-    log_limited(&refused_log, "a login was refused: %s", login_result_name(result));
-    stop(client, CLIENT_END_LOGIN_REFUSED);
-    return false;
+    return go_on;
 }
 
 static void on_note_preferred(struct client *client, bool home)

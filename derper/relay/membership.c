@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "relay/membership.h"
 
+#include "base/log.h"
 #include "relay/forward.h"
 #include "relay/outgoing.h"
 
 #include <sodium.h>
+
+static struct log_limit refused_log = LOG_LIMIT_INIT;
 
 // False when the key has too many connections.
 static bool enter(struct client *client, const struct client_info *info)
@@ -30,45 +33,51 @@ static bool enter(struct client *client, const struct client_info *info)
     return true;
 }
 
-static void send_server_info(struct client *client, const uint8_t shared[static KEY_BYTES])
+static bool send_server_info(struct client *client, const uint8_t shared[static KEY_BYTES])
 {
     uint8_t frame[LOGIN_SERVER_INFO_MAX_BYTES];
 
-    outgoing_control(client, frame, login_put_server_info(frame, shared, &client->worker->limits),
-                     NULL, 0);
+    return outgoing_control(client, frame,
+                            login_put_server_info(frame, shared, &client->worker->limits), NULL, 0);
 }
 
-void member_tell_limits(struct client *client)
+bool member_tell_limits(struct client *client)
 {
     const struct relay_config *config = &client->worker->relay->config;
     uint8_t shared[KEY_BYTES];
+    const bool told =
+        login_shared_key(&config->key, &client->key, shared) && send_server_info(client, shared);
 
-    if (login_shared_key(&config->key, &client->key, shared))
-        send_server_info(client, shared);
     sodium_memzero(shared, sizeof shared);
+    return told;
 }
 
-enum login_result member_open(const struct client *client, const uint8_t *payload, size_t len,
-                              struct login *login)
+static bool refuse(struct client *client, enum login_result why)
+{
+    count(&client->worker->counters.login_refused[why]);
+    log_limited(&refused_log, "a login was refused: %s", login_result_name(why));
+    client->end = CLIENT_END_LOGIN_REFUSED;
+    return false;
+}
+
+bool member_open(struct client *client, const uint8_t *payload, size_t len, struct login *login)
 {
     const struct relay_config *config = &client->worker->relay->config;
     enum login_result result;
 
     *login = (struct login){0};
     result = login_open_client_info(&config->key, payload, len, &login->info, login->shared);
-    if (result != LOGIN_OK)
-        count(&client->worker->counters.login_refused[result]);
-    return result;
+    return result == LOGIN_OK || refuse(client, result);
 }
 
-enum login_result member_join(struct client *client, const struct login *login)
+bool member_join(struct client *client, const struct login *login)
 {
-    if (!enter(client, &login->info)) {
-        count(&client->worker->counters.login_refused[LOGIN_TOO_MANY]);
-        return LOGIN_TOO_MANY;
-    }
-    send_server_info(client, login->shared);
-    return LOGIN_OK;
+    if (!enter(client, &login->info))
+        return refuse(client, LOGIN_TOO_MANY);
+    if (send_server_info(client, login->shared))
+        return true;
+    client->end = CLIENT_END_MEMORY;
+    return false;
 }
 
 static void *merge(void *old, void *new)

@@ -6,16 +6,17 @@
 
 #include "relay/state.h"
 
-// Opens the payload of ClientInfo. The caller wipes `login`.
-enum login_result member_open(const struct client *client, const uint8_t *payload, size_t len,
-                              struct login *login);
+// When one of these two returns false, the client is to be closed for client->end.
 
-// On LOGIN_OK the client is registered, and only then gets ServerInfo, so that a packet sent right
-// after the login is never lost.
-enum login_result member_join(struct client *client, const struct login *login);
+// Opens the payload of ClientInfo. The caller wipes `login`, whatever this returns.
+bool member_open(struct client *client, const uint8_t *payload, size_t len, struct login *login);
 
-// Tells a client that is up what its limits are now.
-void member_tell_limits(struct client *client);
+// The client is registered, and only then gets ServerInfo, so that a packet sent right after the
+// login is never lost. (It may be up when this returns false.)
+bool member_join(struct client *client, const struct login *login);
+
+// Tells a client that is up what its limits are now. False when there is no room for that.
+bool member_tell_limits(struct client *client);
 
 // Unregisters a client that is up. When it was the key's last connection, those who got packets
 // from it are told.

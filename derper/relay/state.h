@@ -112,7 +112,7 @@ struct client {
     uint32_t write_end_ms;  // low bits of the clock: when that limit ends
     uint16_t jitter_ms;
     uint16_t last_route;   // as routes_find wants it
-    uint8_t end : 5;       // enum client_end: why frames.c has stopped reading
+    uint8_t end : 5;       // enum client_end: why nothing more is read from it
     uint8_t lagging : 1;   // a write has blocked since nothing waited
     uint8_t state : 2;     // enum client_state
     uint8_t asked : 1;     // an answer is awaited

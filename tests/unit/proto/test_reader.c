@@ -263,21 +263,21 @@ static void test_stalls(void **state)
 
     (void)state;
     memset(&heard, 0, sizeof heard);
-    assert_false(frame_reader_stalls(&reader));
-    assert_false(frame_reader_stalls(&reader));
+    assert_false(frame_reader_mark(&reader));
+    assert_false(frame_reader_mark(&reader));
     put_frame(stream, TAKEN, 100);
     assert_true(frame_reader_feed(&reader, &callbacks, &heard, stream, 2));
-    assert_false(frame_reader_stalls(&reader));
-    assert_true(frame_reader_stalls(&reader));
+    assert_false(frame_reader_mark(&reader));
+    assert_true(frame_reader_mark(&reader));
     assert_true(frame_reader_feed(&reader, &callbacks, &heard, stream + 2, 90));
-    assert_true(frame_reader_stalls(&reader));
+    assert_true(frame_reader_mark(&reader));
     // It ends, and the next one is begun with the same bytes.
     put_frame(stream + 105, TAKEN, 100);
     assert_true(frame_reader_feed(&reader, &callbacks, &heard, stream + 92, 20));
-    assert_false(frame_reader_stalls(&reader));
-    assert_true(frame_reader_stalls(&reader));
+    assert_false(frame_reader_mark(&reader));
+    assert_true(frame_reader_mark(&reader));
     frame_reader_deinit(&reader);
-    assert_false(frame_reader_stalls(&reader));
+    assert_false(frame_reader_mark(&reader));
 }
 
 int main(void)

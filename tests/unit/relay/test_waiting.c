@@ -392,6 +392,76 @@ static void test_a_frame_that_does_not_end(void **state)
     stop();
 }
 
+// Nobody keeps half a frame by taking a byte of what waits now and then.
+static void test_a_frame_that_does_not_end_while_a_write_is_blocked(void **state)
+{
+    uint8_t frame[FRAME_HEADER_BYTES + 1000] = {0}, bytes[SMALL_BUFFER];
+    struct client *client;
+    const struct counter *ends;
+
+    (void)state;
+    start();
+    relay.config.write_timeout_ms = 2000;
+    client = join();
+    ends = &worker->counters.client_ends[CLIENT_END_FRAME_TIMEOUT];
+    log_in(0);
+    log_all_in();
+    frame_put_header(frame, FRAME_PING, 1000);
+    send_to_relay(0, frame, 300);
+    for (int i = 0; i < 8; i++)
+        give(client, PACKET_OTHER, FRAME_SEND_MAX_BYTES);
+    turn();
+    assert_true(client->watched);
+    keep_alive_comes(client);
+    assert_int_equal(counter_read(ends), 0);
+    assert_true(client->keep_alive_ms - (uint32_t)clock_ms() > KEEP_ALIVE_MS / 2);
+    assert_true(client->watched);
+    // The limit of the write: it has taken something.
+    while (stream_unsent_bytes(client->stream) >= client->unsent_before) {
+        assert_true(recv(far_ends[0], bytes, sizeof bytes, 0) > 0);
+        turn();
+    }
+    client->write_end_ms = (uint32_t)clock_ms();
+    wheel_disarm(&worker->io.wheel, &client->timer);
+    client->timer.on_time(&client->timer);
+    assert_int_equal(counter_read(ends), 0);
+    assert_true(client->watched);
+    keep_alive_comes(client);
+    assert_int_equal(counter_read(ends), 1);
+    assert_int_equal(worker->kept_bytes, 0);
+    stop();
+}
+
+// A client that cannot be told what it waits for is closed; a new hint waits for the next time.
+static void test_no_room_for_what_must_be_told(void **state)
+{
+    struct client *client;
+
+    (void)state;
+    start();
+    client = join();
+    log_in(0);
+    log_all_in();
+    join();
+    turn();
+    client->hint_is_old = 1;
+    relay.config.waiting_bytes = 0;
+    keep_alive_comes(client);
+    assert_int_equal(client->hint_is_old, 1);
+    log_in(1);
+    turn();
+    turn();
+    assert_int_equal(closed_for_memory(), 1); // without ServerInfo
+    join();
+    assert_int_equal(closed_for_memory(), 2); // without ServerKey
+    relay.config.waiting_bytes = WAITING;
+    keep_alive_comes(client);
+    assert_int_equal(client->hint_is_old, 0);
+    assert_int_equal(counter_read(&worker->counters.connections), 1);
+    assert_int_equal(counter_read(&worker->counters.logins_pending), 0);
+    stop();
+}
+
 static const void *asking_wiped; // the last one
 
 void __real_sodium_memzero(void *memory, size_t len);
@@ -504,6 +574,8 @@ int main(void)
         cmocka_unit_test(test_control_frames),
         cmocka_unit_test(test_many_that_do_not_end_a_frame),
         cmocka_unit_test(test_a_frame_that_does_not_end),
+        cmocka_unit_test(test_a_frame_that_does_not_end_while_a_write_is_blocked),
+        cmocka_unit_test(test_no_room_for_what_must_be_told),
         cmocka_unit_test(test_many_that_are_asked_about),
         cmocka_unit_test(test_secrets_of_a_question),
     };
