@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHECKS 2
+static_assert(SOURCE_KINDS * ACCESS_SOURCES_MAX <= 32, "each source has a bit of 32");
 
 // A check with its sources, which have the bits from `first_bit` on.
 struct check {
@@ -36,8 +36,8 @@ struct access {
     uv_timer_t timer; // for the first of `asks`
     bool has_list;
     struct allowfile list;
-    struct check checks[CHECKS]; // agents, then URLs
-    struct health *healths;      // of agents that are watched
+    struct check checks[SOURCE_KINDS]; // agents, then URLs
+    struct health *healths;            // of agents that are watched
     size_t health_count;
     struct grace grace;
     struct list asks;
@@ -102,18 +102,28 @@ static void log_refusal(struct access_ask *ask, enum access_verdict verdict)
                     who);
 }
 
+static void note_allowed(struct access_ask *ask)
+{
+    struct access *access = ask->access;
+
+    counter_add(&access->counters.graced, ask->graced);
+    counter_add(&access->counters.failed_open, ask->failed_open);
+    if (ask->yes && !ask->graced && !ask->failed_open)
+        grace_note(&access->grace, &ask->key, ask->yes, clock_ms());
+}
+
 static void finish(struct access_ask *ask, enum access_verdict verdict)
 {
     struct access *access = ask->access;
 
     leave(ask);
     counter_add(&access->counters.verdicts[verdict], 1);
+    if (verdict == ACCESS_ALLOWED)
+        note_allowed(ask);
+    else
+        log_refusal(ask, verdict);
     if (verdict == ACCESS_REFUSED)
         grace_forget(&access->grace, &ask->key);
-    else if (verdict == ACCESS_ALLOWED && !ask->assumed && ask->yes)
-        grace_note(&access->grace, &ask->key, ask->yes, clock_ms());
-    if (verdict != ACCESS_ALLOWED)
-        log_refusal(ask, verdict);
     ask->on_verdict(ask, verdict);
 }
 
@@ -126,20 +136,17 @@ static uint32_t bit_of(const struct access_ask *ask, size_t index)
     return UINT32_C(1) << (ask->check->first_bit + index);
 }
 
-// All sources of the check have answered, and none said yes.
+// No source of the check has said yes, and none will.
 static void conclude(struct access_ask *ask)
 {
-    struct access *access = ask->access;
-    const uint32_t vouched = grace_sources(&access->grace, &ask->key, clock_ms());
+    const uint32_t vouched = grace_sources(&ask->access->grace, &ask->key, clock_ms());
 
     forget_queries(ask);
     if (ask->faults & vouched) {
-        ask->assumed = true;
-        counter_add(&access->counters.graced, 1);
+        ask->graced = true;
         ask_next_check(ask);
     } else if (ask->silent && ask->check->fail_open) {
-        ask->assumed = true;
-        counter_add(&access->counters.failed_open, 1);
+        ask->failed_open = true;
         ask_next_check(ask);
     } else {
         finish(ask, ask->faults ? ACCESS_UNANSWERED : ACCESS_REFUSED);
@@ -192,22 +199,33 @@ static void ask_check(struct access_ask *ask, struct check *check)
     }
 }
 
+// Earlier checks have taken all the time: none of this one's sources is asked, nor blamed.
+static void pass_over(struct access_ask *ask, struct check *check)
+{
+    ask->check = check;
+    ask->faults = ask->silent = 0;
+    for (size_t i = 0; i < check->count; i++)
+        ask->faults |= bit_of(ask, i);
+    conclude(ask);
+}
+
 static void ask_next_check(struct access_ask *ask)
 {
     struct check *check = ask->check ? ask->check + 1 : ask->access->checks;
-    const struct check *end = ask->access->checks + CHECKS;
+    const struct check *end = ask->access->checks + SOURCE_KINDS;
 
     while (check < end && check->count == 0)
         check++;
     if (check == end)
         finish(ask, ACCESS_ALLOWED);
+    else if (clock_ms() >= ask->deadline_ms)
+        pass_over(ask, check);
     else
         ask_check(ask, check);
 }
 
 // --- Time ---
 
-// The check in hand has its time behind it; the next one has none.
 static void expire(struct access_ask *ask)
 {
     for (size_t i = 0; i < ask->check->count; i++)
@@ -290,10 +308,11 @@ bool access_health(struct access *access, char *why, size_t size)
     return true;
 }
 
-void access_reload(struct access *access, const char *cause)
+bool access_reload(struct access *access, const char *cause)
 {
     if (access->has_list)
         allowfile_reload(&access->list, cause);
+    return access->has_list;
 }
 
 static bool check_ca_file(const char *path, char *error, size_t size)
@@ -417,7 +436,7 @@ const struct access_counters *access_counters(const struct access *access)
 
 const struct source *access_source(const struct access *access, size_t index)
 {
-    for (size_t i = 0; i < CHECKS; i++) {
+    for (size_t i = 0; i < SOURCE_KINDS; i++) {
         if (index < access->checks[i].count)
             return &access->checks[i].sources[index];
         index -= access->checks[i].count;

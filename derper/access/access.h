@@ -11,9 +11,9 @@
 //   source let in no longer than `grace_ms` ago. Fail-open, URLs only: any client, where no answer
 //   came at all (unreachable, TLS failed, cut before the head was whole, timed out). Neither renews
 //   the grace.
-// - All of it takes ACCESS_LIMIT_MS at most. Who was not asked by then, as the line was too long,
-// is
-//   refused, fail-open or not.
+// - All of it takes ACCESS_LIMIT_MS at most. Who was not asked about by then, as the line was too
+//   long or an earlier check took all the time, is refused unless grace lets it in; fail-open does
+//   not.
 //
 // One thread, that of the loop; counters may be read by others.
 #ifndef DERPER_ACCESS_ACCESS_H
@@ -65,11 +65,11 @@ struct access_ask {
     uint64_t deadline_ms;
     struct check *check; // the check that is asked
     struct ask_query *queries;
-    size_t pending;  // of the queries
-    uint32_t yes;    // sources that said yes, one bit each
-    uint32_t faults; // of this check: no answer, for whatever reason
-    uint32_t silent; // of those, where no answer came at all
-    bool assumed;    // by grace or fail-open
+    size_t pending;           // of the queries
+    uint32_t yes;             // sources that said yes, one bit each
+    uint32_t faults;          // of this check: no answer, for whatever reason
+    uint32_t silent;          // of those, where no answer came at all
+    bool graced, failed_open; // in some check
     void (*on_verdict)(struct access_ask *ask, enum access_verdict verdict);
 };
 
@@ -88,8 +88,8 @@ void access_ask(struct access *access, struct access_ask *ask, const struct key 
 // Harmless after the verdict.
 void access_cancel(struct access_ask *ask);
 
-// Reads --allow-keys again; the log tells what came of it.
-void access_reload(struct access *access, const char *cause);
+// Reads --allow-keys again; the log tells what came of it. False without such a file.
+bool access_reload(struct access *access, const char *cause);
 
 // From any thread. False, with a sentence, when an agent that is watched is not well.
 bool access_health(struct access *access, char *why, size_t size);
@@ -100,8 +100,8 @@ void access_close(struct access *access);
 // For the metrics, from any thread.
 struct access_counters {
     struct counter verdicts[ACCESS_VERDICTS];
-    struct counter graced;        // of those let in: by grace
-    struct counter failed_open;   // and by fail-open
+    struct counter graced;        // of those let in: with a check passed by grace
+    struct counter failed_open;   // or by fail-open; both count who has needed both
     struct counter cancelled;     // clients that went before the verdict
     struct counter pending;       // gauge
     struct counter allow_keys[2]; // not listed, listed

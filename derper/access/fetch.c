@@ -9,7 +9,6 @@
 #include <string.h>
 
 #define CA_CACHE_S 60L
-#define IDLE_CONNECTIONS_MAX 64L
 
 // A socket of libcurl's in the loop.
 struct watch {
@@ -175,7 +174,7 @@ void fetcher_init(struct fetcher *fetcher, uv_loop_t *loop)
     curl_multi_setopt(fetcher->multi, CURLMOPT_SOCKETDATA, fetcher);
     curl_multi_setopt(fetcher->multi, CURLMOPT_TIMERFUNCTION, set_timer);
     curl_multi_setopt(fetcher->multi, CURLMOPT_TIMERDATA, fetcher);
-    curl_multi_setopt(fetcher->multi, CURLMOPT_MAXCONNECTS, IDLE_CONNECTIONS_MAX);
+    curl_multi_setopt(fetcher->multi, CURLMOPT_MAXCONNECTS, FETCHER_IDLE_MAX);
 }
 
 void fetcher_close(struct fetcher *fetcher, void (*on_closed)(struct fetcher *fetcher))

@@ -10,8 +10,10 @@
 #include <stddef.h>
 #include <uv.h>
 
-#define FETCH_URL_BYTES 2560 // with the final NUL
-#define FETCH_BODY_BYTES 256 // of a request, with the final NUL
+#define FETCHER_IDLE_MAX 64L  // connections that are kept for the next fetch
+#define FETCHER_DESCRIPTORS 2 // of libcurl itself, to be woken
+#define FETCH_URL_BYTES 2560  // with the final NUL
+#define FETCH_BODY_BYTES 256  // of a request, with the final NUL
 #define FETCH_HEAD_MAX_BYTES (64 * 1024)
 
 // Embedded in its owner, which must live until `on_closed`.

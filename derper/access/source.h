@@ -22,7 +22,7 @@
 // A source that had less time than this has not failed to answer: our line was too long.
 #define SOURCE_PATIENCE_MS 2500
 
-enum source_kind { SOURCE_AGENT, SOURCE_URL };
+enum source_kind { SOURCE_AGENT, SOURCE_URL, SOURCE_KINDS };
 
 // Written by the thread of the source, read by any.
 struct source_counters {

@@ -479,6 +479,39 @@ static void test_all_checks(void **state)
     fake_server_stop(&url);
 }
 
+// Who passes one check by grace or by fail-open and is refused by the next was not let in by
+// either.
+static void test_refused_after_all(void **state)
+{
+    static struct fake_server agent, url;
+    struct agent member = {EMPTY("200 OK"), NULL};
+    const char *sockets[] = {in_folder("vouched")}, *all_urls[1];
+    struct access *access;
+
+    (void)state;
+    agent = (struct fake_server){.respond = respond_agent, .data = &member};
+    url = (struct fake_server){.respond = respond_text, .data = ALLOW};
+    fake_server_start_unix(&agent, sockets[0]);
+    fake_server_start_tcp(&url);
+    all_urls[0] = url.url;
+    access = make((struct access_config){.sockets = sockets,
+                                         .socket_count = 1,
+                                         .urls = all_urls,
+                                         .url_count = 1,
+                                         .fail_open = true,
+                                         .grace_ms = 60000});
+    assert_int_equal(ask(access, 1), ACCESS_ALLOWED);
+    fake_server_stop(&agent);
+    assert_int_equal(ask(access, 1), ACCESS_ALLOWED);
+    assert_int_equal(counter_read(&access_counters(access)->graced), 1);
+    url.data = DENY;
+    assert_int_equal(ask(access, 1), ACCESS_REFUSED);
+    assert_int_equal(counter_read(&access_counters(access)->graced), 1);
+    assert_int_equal(counter_read(&access_counters(access)->failed_open), 0);
+    end(access);
+    fake_server_stop(&url);
+}
+
 // --- The list ---
 
 static void run_for(uint64_t ms)
@@ -662,6 +695,40 @@ static void test_hanging(void **state)
     fake_server_stop(&url);
 }
 
+// An agent that hangs takes all the time: the URL behind it is neither asked nor blamed.
+static void test_no_time_left(void **state)
+{
+    static struct fake_server agent, url;
+    struct agent member = {EMPTY("200 OK"), NULL}, hung = {NULL, NULL};
+    const char *sockets[] = {in_folder("slowly")}, *all_urls[1];
+    const struct source_counters *counters;
+    struct access *access;
+
+    (void)state;
+    agent = (struct fake_server){.respond = respond_agent, .data = &member};
+    url = (struct fake_server){.respond = respond_text, .data = ALLOW};
+    fake_server_start_unix(&agent, sockets[0]);
+    fake_server_start_tcp(&url);
+    all_urls[0] = url.url;
+    access = make((struct access_config){.sockets = sockets,
+                                         .socket_count = 1,
+                                         .urls = all_urls,
+                                         .url_count = 1,
+                                         .fail_open = true,
+                                         .grace_ms = 60000});
+    counters = &access_source(access, 1)->counters;
+    assert_int_equal(ask(access, 1), ACCESS_ALLOWED);
+    agent.data = &hung;
+    assert_int_equal(ask(access, 1), ACCESS_ALLOWED); // both have vouched for it
+    assert_int_equal(counter_read(&counters->answers[ACCESS_BUSY]), 0);
+    assert_int_equal(counter_read(&counters->answers[ACCESS_MEMBER]), 1);
+    assert_int_equal(url.requests, 1);
+    assert_int_equal(counter_read(&access_counters(access)->graced), 1);
+    end(access);
+    fake_server_stop(&agent);
+    fake_server_stop(&url);
+}
+
 // A crowd in front of a slow agent: as many as it can, in the order of their coming, and no more
 // than it was asked about.
 #define SLOW_CROWD 3000
@@ -786,12 +853,14 @@ int main(void)
         cmocka_unit_test(test_url_tls_fails),
         cmocka_unit_test(test_any_agent),
         cmocka_unit_test(test_all_checks),
+        cmocka_unit_test(test_refused_after_all),
         cmocka_unit_test(test_list_changes),
         cmocka_unit_test(test_grace),
         cmocka_unit_test(test_no_grace),
         cmocka_unit_test(test_grace_is_of_the_source),
         cmocka_unit_test(test_fail_open_gives_no_grace),
         cmocka_unit_test(test_hanging),
+        cmocka_unit_test(test_no_time_left),
         cmocka_unit_test(test_slow_agent),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_health),
