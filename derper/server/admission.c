@@ -2,6 +2,7 @@
 #include "server/admission.h"
 
 #include "access/agent.h"
+#include "access/fetch.h"
 #include "base/memory.h"
 #include "server/go_duration.h"
 
@@ -208,7 +209,11 @@ int admission_descriptors(const struct options *options)
     struct access_config config;
 
     configure(&config, options, NULL);
-    return (int)(config.socket_count + config.url_count) * SOURCE_OPEN_MAX;
+    if (config.socket_count + config.url_count == 0)
+        return 0;
+    return (int)config.socket_count * (SOURCE_OPEN_MAX + 1) +
+           (int)config.url_count * SOURCE_OPEN_MAX * 2 +
+           (config.url_count > 0 ? (int)FETCHER_IDLE_MAX : 0) + FETCHER_DESCRIPTORS;
 }
 
 bool admission_health(void *data, char *why, size_t size)
@@ -218,10 +223,9 @@ bool admission_health(void *data, char *why, size_t size)
     return !desk->access || access_health(desk->access, why, size);
 }
 
-void admission_reload(struct admission_desk *desk)
+bool admission_reload(struct admission_desk *desk)
 {
-    if (desk->access)
-        access_reload(desk->access, "SIGHUP");
+    return desk->access && access_reload(desk->access, "SIGHUP");
 }
 
 static void on_closed(uv_handle_t *handle)

@@ -33,7 +33,11 @@ struct admission_desk {
 // Whether the options want anybody to be asked.
 bool admission_wanted(const struct options *options);
 
-// Descriptors that questions may take.
+// Descriptors that questions may take: for each socket its open questions, one each, and the
+// question how it is; for each URL its open questions, two each (the pair by which libcurl's
+// resolver reports, and then the two connections it may try side by side), and what stays open
+// between questions. Left out: the sockets of resolver threads, which may go on after their
+// questions have ended, for as long as the system's resolver takes.
 int admission_descriptors(const struct options *options);
 
 // What admission_open would say about the files, without a loop.
@@ -43,8 +47,8 @@ bool admission_check(const struct options *options, char *error, size_t size);
 bool admission_open(struct admission_desk *desk, const struct options *options, struct relay *relay,
                     size_t workers, uv_loop_t *loop, char *error, size_t size);
 
-// For SIGHUP.
-void admission_reload(struct admission_desk *desk);
+// For SIGHUP. False when there was nothing to reload.
+bool admission_reload(struct admission_desk *desk);
 
 // For web_config.check.
 bool admission_health(void *desk, char *why, size_t size);

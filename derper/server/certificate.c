@@ -88,30 +88,29 @@ bool certificate_serve(struct certificate *certificate, struct relay *relay, uv_
     return true;
 }
 
-void certificate_reload(struct certificate *certificate)
+bool certificate_reload(struct certificate *certificate)
 {
     struct identity fresh;
     char error[CERT_ERROR_BYTES];
     bool changed;
 
-    if (!certificate->relay) {
-        log_info("SIGHUP: there is nothing to reload");
-        return;
-    }
+    if (!certificate->relay)
+        return false;
     if (!identity_load(&fresh, certificate->options, false, error, sizeof error)) {
         log_warnx("SIGHUP: the certificate was not reloaded, the present one serves on: %s", error);
-        return;
+        return true;
     }
     if (!give(certificate, &fresh, error, sizeof error)) {
         log_warnx("SIGHUP: the certificate was not reloaded, the present one serves on: %s", error);
         identity_free(&fresh);
-        return;
+        return true;
     }
     changed = strcmp(fresh.pin, certificate->identity.pin) != 0;
     identity_free(&certificate->identity);
     certificate->identity = fresh;
     log_info("SIGHUP: certificate %s, %s", changed ? "reloaded" : "unchanged", fresh.pin);
     warn_of_end(certificate);
+    return true;
 }
 
 void certificate_close(struct certificate *certificate)

@@ -31,8 +31,8 @@ bool certificate_serve(struct certificate *certificate, struct relay *relay, uv_
                        char *error, size_t size);
 
 // Loads, checks and only then swaps; on a fault the present one serves on. Says in the log what
-// happened.
-void certificate_reload(struct certificate *certificate);
+// happened. False when none is served.
+bool certificate_reload(struct certificate *certificate);
 
 // Harmless when nothing was served. `certificate` must live until the loop has closed the timer.
 void certificate_close(struct certificate *certificate);

@@ -17,6 +17,8 @@
 #define WRITE_TIMEOUT_MAX_NS (24 * HOUR_NS)
 #define ACCESS_TIME_MAX_NS (24 * HOUR_NS)
 #define AS_DURATION "; give a time such as 15s, 1m30s or 500ms"
+#define TEXT_OF(token) #token
+#define NUMBER(macro) TEXT_OF(macro)
 #define FIELD(member) .offset = offsetof(struct options, member)
 #define BUILT .built = true
 #define OURS .built = true, .ours = true
@@ -153,7 +155,8 @@ const struct flag flags[] = {
      .wrong = "is not a time from 0 to 24h" AS_DURATION},
     {"workers", FLAG_INT, OURS, FIELD(workers), 0, OPTIONS_WORKERS_MAX, .argument = "NUMBER",
      .default_value = "0", .meaning = "threads that relay; 0 for one for each CPU it may use",
-     .wrong = "is not a number of threads; give one from 1 to 1024, or 0 for one for each CPU"},
+     .wrong = "is not a number of threads; give one from 1 to " NUMBER(
+         OPTIONS_WORKERS_MAX) ", or 0 for one for each CPU"},
     {"stun-any", FLAG_BOOL, OURS, FIELD(stun_any), .default_value = "false",
      .meaning = "answer STUN requests of any program, not only of Tailscale's clients"},
     {"debug", FLAG_BOOL, OURS, FIELD(debug), .default_value = "false",

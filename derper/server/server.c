@@ -33,6 +33,7 @@
 #include <uv.h>
 
 static_assert(OPTIONS_WORKERS_MAX == RELAY_WORKERS_MAX, "--workers promises what the relay has");
+static_assert(OPTIONS_LIST_MAX <= ACCESS_SOURCES_MAX, "access has room for all that may be given");
 
 #define ERROR_BYTES 2048
 #define DESCRIPTORS_LOW 4096
@@ -226,7 +227,7 @@ static void start_web(struct server *server)
         .https_port = server->main_port,
         .http_port = server->http_port,
         .sources = server->sources,
-        .source_count = 2,
+        .source_count = sizeof server->sources / sizeof server->sources[0],
         .check = admission_health,
         .check_data = &server->admission,
         .certificate_not_after = options->serve_tls ? &server->certificate.not_after : NULL,
@@ -238,38 +239,41 @@ static void start_web(struct server *server)
     web_init(&server->web, &config);
 }
 
-static void reload_limits(struct server *server)
+static bool reload_limits(struct server *server)
 {
     const struct server_limits before = server->limits;
     char error[RATE_CONFIG_ERROR_BYTES], was[RATE_CONFIG_TEXT_BYTES], is[RATE_CONFIG_TEXT_BYTES];
     struct server_limits fresh;
 
     if (!*server->options->rate_config)
-        return;
+        return false;
     if (!rate_config_load(&fresh, server->options->rate_config, error, sizeof error)) {
         log_warnx("SIGHUP: each client may still send %s: %s", rate_config_text(&before, was),
                   error);
-        return;
+        return true;
     }
     if (memcmp(&fresh, &before, sizeof fresh) == 0) {
         log_info("SIGHUP: each client may send %s, as before", rate_config_text(&fresh, is));
-        return;
+        return true;
     }
     server->limits = fresh;
     relay_set_limits(&server->relay, &fresh);
     log_info("SIGHUP: each client may now send %s (before: %s)", rate_config_text(&fresh, is),
              rate_config_text(&before, was));
+    return true;
 }
 
 static void on_hangup(uv_signal_t *signal, int number)
 {
     struct server *server = signal->data;
+    bool any;
 
     (void)number;
-    reload_limits(server);
-    if (server->options->serve_tls || (!*server->options->rate_config && !server->admission.access))
-        certificate_reload(&server->certificate);
-    admission_reload(&server->admission);
+    any = reload_limits(server);
+    any = certificate_reload(&server->certificate) || any;
+    any = admission_reload(&server->admission) || any;
+    if (!any)
+        log_info("SIGHUP: there is nothing to reload");
 }
 
 static void stop(struct server *server)

@@ -244,7 +244,7 @@ static const struct {
     {"--http-port", "65536", "is not a port"},
     {"--http-port", "eighty", "is not a port"},
     {"--workers", "-1", "is not a number of threads"},
-    {"--workers", "1025", "is not a number of threads"},
+    {"--workers", "257", "give one from 1 to 256, or 0 for one for each CPU"},
     {"--workers", "1.5", "is not a number of threads"},
     {"--tcp-keepalive-time", "10", "\"10\" is not a time of at most 32767s; give a time such as"},
     {"--tcp-keepalive-time", "10h", "is not a time"},
