@@ -14,7 +14,7 @@ static void ask(struct client *client, const struct key *key)
 
     stream_peer_text(client->stream, address);
     client->asked = true;
-    admission->ask(admission, &client->handle, key, address);
+    admission->ask(admission->data, &client->handle, key, address);
 }
 
 void admission_begin(struct client *client, const struct login *login)
@@ -53,7 +53,7 @@ struct asking *admission_end(struct client *client)
     struct asking *asking = client->asking;
 
     if (client->asked)
-        admission->cancel(admission, &client->handle);
+        admission->cancel(admission->data, &client->handle);
     client->asked = false;
     if (asking)
         client->worker->kept_bytes -= sizeof *asking + asking->len;

@@ -34,11 +34,12 @@ struct worker;
 // Who is asked whether a client may connect. Both are called on workers' threads and must not
 // block.
 struct admission {
+    void *data;
     // relay_admit follows once, unless the question is cancelled. `address` is the client's.
-    void (*ask)(const struct admission *admission, const struct client_handle *client,
-                const struct key *key, const char *address);
+    void (*ask)(void *data, const struct client_handle *client, const struct key *key,
+                const char *address);
     // Harmless when the answer is under way.
-    void (*cancel)(const struct admission *admission, const struct client_handle *client);
+    void (*cancel)(void *data, const struct client_handle *client);
 };
 
 enum admission_verdict {

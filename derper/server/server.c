@@ -6,7 +6,7 @@
 #include "io/tls.h"
 #include "proto/frame.h"
 #include "relay/relay.h"
-#include "server/admission.h"
+#include "server/admission_desk.h"
 #include "server/announce.h"
 #include "server/certificate.h"
 #include "server/cpus.h"
@@ -66,7 +66,7 @@ static bool raise_descriptor_limit(struct server *server, int *connections)
 {
     struct rlimit limit;
     const long reserved = DESCRIPTORS_RESERVED + DESCRIPTORS_PER_WORKER * (long)server->workers +
-                          admission_descriptors(server->options);
+                          desk_descriptors(server->options);
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
         snprintf(server->error, sizeof server->error, "the limit of open files cannot be read: %s",
@@ -228,13 +228,13 @@ static void start_web(struct server *server)
         .http_port = server->http_port,
         .sources = server->sources,
         .source_count = sizeof server->sources / sizeof server->sources[0],
-        .check = admission_health,
+        .check = desk_health,
         .check_data = &server->admission,
         .certificate_not_after = options->serve_tls ? &server->certificate.not_after : NULL,
     };
 
     server->sources[0] = (struct metric_source){write_stun_metrics, server};
-    server->sources[1] = (struct metric_source){admission_write_metrics, &server->admission};
+    server->sources[1] = (struct metric_source){desk_write_metrics, &server->admission};
     fill_debug_rule(server, &config.debug);
     web_init(&server->web, &config);
 }
@@ -271,7 +271,7 @@ static void on_hangup(uv_signal_t *signal, int number)
     (void)number;
     any = reload_limits(server);
     any = certificate_reload(&server->certificate) || any;
-    any = admission_reload(&server->admission) || any;
+    any = desk_reload(&server->admission) || any;
     if (!any)
         log_info("SIGHUP: there is nothing to reload");
 }
@@ -286,7 +286,7 @@ static void stop(struct server *server)
     uv_signal_stop(&server->interrupt);
     stun_responder_stop(&server->stun);
     relay_stop(&server->relay);
-    admission_close(&server->admission);
+    desk_close(&server->admission);
     uv_close((uv_handle_t *)&server->terminate, NULL);
     uv_close((uv_handle_t *)&server->interrupt, NULL);
     uv_close((uv_handle_t *)&server->hangup, NULL);
@@ -368,9 +368,9 @@ static bool start_relay(struct server *server, struct key_pair *key, int connect
 
 static bool start_admission(struct server *server)
 {
-    return !admission_wanted(server->options) ||
-           admission_open(&server->admission, server->options, &server->relay, server->workers,
-                          &server->loop, server->error, sizeof server->error);
+    return !desk_wanted(server->options) ||
+           desk_open(&server->admission, server->options, &server->relay, server->workers,
+                     &server->loop, server->error, sizeof server->error);
 }
 
 static void listen_all(struct server *server)
@@ -489,8 +489,7 @@ int server_check(const struct options *options)
     struct server_limits limits;
 
     start_log(options);
-    if (!check_key(options, error, sizeof error) ||
-        !admission_check(options, error, sizeof error) ||
+    if (!check_key(options, error, sizeof error) || !desk_check(options, error, sizeof error) ||
         (*options->rate_config &&
          !rate_config_load(&limits, options->rate_config, error, sizeof error)) ||
         (options->serve_tls && !certificate_check(options, error, sizeof error)))

@@ -30,10 +30,10 @@ struct desk {
 static struct relay relay;
 static uint16_t port;
 
-static void on_ask(const struct admission *admission, const struct client_handle *client,
-                   const struct key *key, const char *address)
+static void on_ask(void *data, const struct client_handle *client, const struct key *key,
+                   const char *address)
 {
-    struct desk *desk = (struct desk *)admission;
+    struct desk *desk = data;
 
     pthread_mutex_lock(&desk->lock);
     desk->last = *client;
@@ -43,9 +43,9 @@ static void on_ask(const struct admission *admission, const struct client_handle
     pthread_mutex_unlock(&desk->lock);
 }
 
-static void on_cancel(const struct admission *admission, const struct client_handle *client)
+static void on_cancel(void *data, const struct client_handle *client)
 {
-    struct desk *desk = (struct desk *)admission;
+    struct desk *desk = data;
 
     pthread_mutex_lock(&desk->lock);
     assert_true(client_handle_equal(client, &desk->last));
@@ -53,7 +53,7 @@ static void on_cancel(const struct admission *admission, const struct client_han
     pthread_mutex_unlock(&desk->lock);
 }
 
-static struct desk desk = {{on_ask, on_cancel}, .lock = PTHREAD_MUTEX_INITIALIZER};
+static struct desk desk = {{&desk, on_ask, on_cancel}, .lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void upgrade(struct http_conn *conn, const struct http_request *request)
 {

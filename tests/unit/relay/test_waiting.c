@@ -474,18 +474,18 @@ void __wrap_sodium_memzero(void *memory, size_t len)
     __real_sodium_memzero(memory, len);
 }
 
-static void on_ask(const struct admission *admission, const struct client_handle *client,
-                   const struct key *key, const char *address)
+static void on_ask(void *data, const struct client_handle *client, const struct key *key,
+                   const char *address)
 {
-    (void)admission, (void)client, (void)key, (void)address;
+    (void)data, (void)client, (void)key, (void)address;
 }
 
-static void on_cancel(const struct admission *admission, const struct client_handle *client)
+static void on_cancel(void *data, const struct client_handle *client)
 {
-    (void)admission, (void)client;
+    (void)data, (void)client;
 }
 
-static const struct admission silent = {on_ask, on_cancel};
+static const struct admission silent = {.ask = on_ask, .cancel = on_cancel};
 
 #define ASKED 1500
 #define BEHIND 16000

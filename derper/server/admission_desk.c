@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "server/admission.h"
+#include "server/admission_desk.h"
 
 #include "access/agent.h"
 #include "access/fetch.h"
 #include "base/memory.h"
 #include "server/go_duration.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 // From a worker: a question, or that it is not interested any more.
-struct admission_note {
-    struct admission_note *next;
+struct desk_note {
+    struct desk_note *next;
     struct client_handle client;
     bool cancels;
     struct key key;
@@ -26,16 +27,15 @@ struct visit {
     struct client_handle client;
 };
 
-struct admission_slots {
+struct desk_slots {
     struct visit **visits;
     size_t capacity;
 };
 
 // --- On the workers' threads ---
 
-static void post(const struct admission *admission, struct admission_note *note)
+static void post(struct admission_desk *desk, struct desk_note *note)
 {
-    struct admission_desk *desk = (struct admission_desk *)admission;
     bool first;
 
     note->next = NULL;
@@ -51,31 +51,31 @@ static void post(const struct admission *admission, struct admission_note *note)
         uv_async_send(&desk->wake);
 }
 
-static void post_question(const struct admission *admission, const struct client_handle *client,
-                          const struct key *key, const char *address)
+static void post_question(void *desk, const struct client_handle *client, const struct key *key,
+                          const char *address)
 {
-    struct admission_note *note = memory_zeroed(sizeof *note);
+    struct desk_note *note = memory_zeroed(sizeof *note);
 
     note->client = *client;
     note->key = *key;
     snprintf(note->address, sizeof note->address, "%s", address);
-    post(admission, note);
+    post(desk, note);
 }
 
-static void post_cancel(const struct admission *admission, const struct client_handle *client)
+static void post_cancel(void *desk, const struct client_handle *client)
 {
-    struct admission_note *note = memory_zeroed(sizeof *note);
+    struct desk_note *note = memory_zeroed(sizeof *note);
 
     note->client = *client;
     note->cancels = true;
-    post(admission, note);
+    post(desk, note);
 }
 
 // --- On the main thread ---
 
 static struct visit **place_of(struct admission_desk *desk, const struct client_handle *client)
 {
-    struct admission_slots *slots = &desk->visits[client->worker];
+    struct desk_slots *slots = &desk->visits[client->worker];
 
     if (client->slot >= slots->capacity) {
         const size_t capacity = (size_t)client->slot * 2 + 64;
@@ -109,7 +109,7 @@ static void end_visit(struct visit **place)
     *place = NULL;
 }
 
-static void take_note(struct admission_desk *desk, const struct admission_note *note)
+static void take_note(struct admission_desk *desk, const struct desk_note *note)
 {
     struct visit **place = place_of(desk, &note->client);
 
@@ -118,15 +118,16 @@ static void take_note(struct admission_desk *desk, const struct admission_note *
             end_visit(place);
         return;
     }
+    assert(!*place); // the last one has had its verdict, or was cancelled
     *place = memory_zeroed(sizeof **place);
     (*place)->desk = desk;
     (*place)->client = note->client;
     access_ask(desk->access, &(*place)->ask, &note->key, note->address, on_verdict);
 }
 
-static struct admission_note *take_notes(struct admission_desk *desk)
+static struct desk_note *take_notes(struct admission_desk *desk)
 {
-    struct admission_note *notes;
+    struct desk_note *notes;
 
     pthread_mutex_lock(&desk->lock);
     notes = desk->first;
@@ -138,10 +139,10 @@ static struct admission_note *take_notes(struct admission_desk *desk)
 static void on_wake(uv_async_t *wake)
 {
     struct admission_desk *desk = wake->data;
-    struct admission_note *note = take_notes(desk);
+    struct desk_note *note = take_notes(desk);
 
     while (note) {
-        struct admission_note *next = note->next;
+        struct desk_note *next = note->next;
 
         take_note(desk, note);
         free(note);
@@ -172,12 +173,12 @@ static void configure(struct access_config *config, const struct options *option
     }
 }
 
-bool admission_wanted(const struct options *options)
+bool desk_wanted(const struct options *options)
 {
     return options->verify_clients || options->verify_client_urls.count > 0 || *options->allow_keys;
 }
 
-bool admission_check(const struct options *options, char *error, size_t size)
+bool desk_check(const struct options *options, char *error, size_t size)
 {
     struct access_config config;
 
@@ -185,8 +186,8 @@ bool admission_check(const struct options *options, char *error, size_t size)
     return access_check_files(&config, error, size);
 }
 
-bool admission_open(struct admission_desk *desk, const struct options *options, struct relay *relay,
-                    size_t workers, uv_loop_t *loop, char *error, size_t size)
+bool desk_open(struct admission_desk *desk, const struct options *options, struct relay *relay,
+               size_t workers, uv_loop_t *loop, char *error, size_t size)
 {
     struct access_config config;
 
@@ -194,7 +195,7 @@ bool admission_open(struct admission_desk *desk, const struct options *options, 
     desk->access = access_new(&config, error, size);
     if (!desk->access)
         return false;
-    desk->admission = (struct admission){.ask = post_question, .cancel = post_cancel};
+    desk->admission = (struct admission){desk, post_question, post_cancel};
     desk->relay = relay;
     desk->workers = workers;
     desk->visits = memory_zeroed(workers * sizeof *desk->visits);
@@ -204,7 +205,7 @@ bool admission_open(struct admission_desk *desk, const struct options *options, 
     return true;
 }
 
-int admission_descriptors(const struct options *options)
+int desk_descriptors(const struct options *options)
 {
     struct access_config config;
 
@@ -216,14 +217,14 @@ int admission_descriptors(const struct options *options)
            (config.url_count > 0 ? (int)FETCHER_IDLE_MAX : 0) + FETCHER_DESCRIPTORS;
 }
 
-bool admission_health(void *data, char *why, size_t size)
+bool desk_health(void *data, char *why, size_t size)
 {
     const struct admission_desk *desk = data;
 
     return !desk->access || access_health(desk->access, why, size);
 }
 
-bool admission_reload(struct admission_desk *desk)
+bool desk_reload(struct admission_desk *desk)
 {
     return desk->access && access_reload(desk->access, "SIGHUP");
 }
@@ -238,22 +239,22 @@ static void on_closed(uv_handle_t *handle)
     pthread_mutex_destroy(&desk->lock);
 }
 
-void admission_close(struct admission_desk *desk)
+void desk_close(struct admission_desk *desk)
 {
-    struct admission_note *note;
+    struct desk_note *note;
 
     if (!desk->access)
         return;
     for (note = take_notes(desk); note;) {
-        struct admission_note *next = note->next;
+        struct desk_note *next = note->next;
 
         free(note);
         note = next;
     }
     for (size_t i = 0; i < desk->workers; i++)
-        for (size_t j = desk->visits[i].capacity; j > 0; j--) // those that wait go first
-            if (desk->visits[i].visits[j - 1])
-                end_visit(&desk->visits[i].visits[j - 1]);
+        for (size_t j = 0; j < desk->visits[i].capacity; j++)
+            if (desk->visits[i].visits[j])
+                end_visit(&desk->visits[i].visits[j]);
     access_close(desk->access);
     uv_close((uv_handle_t *)&desk->wake, on_closed);
 }
@@ -293,7 +294,7 @@ static void put_answers(struct metrics *metrics, const struct access *access)
                             counter_read(&source->counters.answers[reason]));
 }
 
-void admission_write_metrics(struct metrics *metrics, void *data)
+void desk_write_metrics(struct metrics *metrics, void *data)
 {
     const struct admission_desk *desk = data;
     const struct access *access = desk->access;
