@@ -141,7 +141,7 @@ const struct flag flags[] = {
      .default_value = "", .accept = accept_proxies,
      .meaning = "proxies in front of the relay, whose PROXY header says who the client is"},
     {"allow-keys", FLAG_TEXT, OURS, FIELD(allow_keys), .argument = "FILE", .default_value = "",
-     .meaning = "let in only clients whose nodekey:... is on a line of this file; SIGHUP reads it again"},
+     .meaning = "let in only clients whose nodekey:... is in this file; SIGHUP reads it again"},
     {"verify-client-ca", FLAG_TEXT, OURS, FIELD(verify_client_ca), .argument = "FILE",
      .default_value = "",
      .meaning = "authority, in PEM, that --verify-client-url is trusted by besides the system's"},
