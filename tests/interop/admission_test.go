@@ -23,9 +23,6 @@ import (
 // TestAdmissionURL serves the admission URL with Tailscale's types.
 func TestAdmissionURL(t *testing.T) {
 	t.Parallel()
-	if notBuiltYet(t, "--verify-client-url", "http://127.0.0.1:1/verify") {
-		return
-	}
 	member := key.NewNode()
 	var asked atomic.Int32
 	controller := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
