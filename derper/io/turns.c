@@ -9,6 +9,7 @@
 #include <uv.h>
 
 #define AGAIN_MS 10
+#define TICK_MS 16 // so that 16 bits hold 17 minutes
 
 static struct newcomer *first_of(const struct turns *turns, enum newcomer_place place)
 {
@@ -53,11 +54,28 @@ bool turns_crowd_out(struct turns *turns)
     return crowd_out_from(turns, NEWCOMER_SILENT) || crowd_out_from(turns, NEWCOMER_QUIET);
 }
 
+static bool is_full(const struct turns *turns)
+{
+    return turns->counts[NEWCOMER_QUIET] + turns->counts[NEWCOMER_GOING_ON] >=
+           NEWCOMERS_UNDER_WAY_MAX;
+}
+
 static bool may_begin(struct turns *turns)
 {
-    return turns->counts[NEWCOMER_QUIET] + turns->counts[NEWCOMER_GOING_ON] <
-               NEWCOMERS_UNDER_WAY_MAX ||
-           crowd_out_from(turns, NEWCOMER_QUIET);
+    return !is_full(turns) || crowd_out_from(turns, NEWCOMER_QUIET);
+}
+
+static uint16_t ticks(const struct turns *turns)
+{
+    return (uint16_t)(uv_now(turns->loop) / TICK_MS);
+}
+
+// Has kept its place for long enough by a byte now and then, while others wait for one.
+static bool is_overdue(const struct turns *turns, const struct newcomer *newcomer)
+{
+    return newcomer->place == NEWCOMER_GOING_ON && turns->counts[NEWCOMER_BEGINNING] > 0 &&
+           is_full(turns) &&
+           (uint16_t)(ticks(turns) - newcomer->begun) > NEWCOMER_UNDER_WAY_LIMIT_MS / TICK_MS;
 }
 
 // The `n`th of this turn; NULL when nobody is in line who may be served.
@@ -93,6 +111,20 @@ static void hold_line(struct turns *turns)
     wheel_arm(turns->wheel, &turns->again, now_ms + AGAIN_MS);
 }
 
+static void serve(struct turns *turns, struct newcomer *newcomer)
+{
+    const bool overdue = is_overdue(turns, newcomer);
+
+    if (newcomer->place == NEWCOMER_BEGINNING)
+        newcomer->begun = ticks(turns);
+    take_out(turns, newcomer);
+    put_last(turns, newcomer, NEWCOMER_QUIET);
+    if (overdue)
+        turns->callbacks->crowd_out(newcomer);
+    else
+        turns->callbacks->serve(newcomer);
+}
+
 static void on_idle(uv_idle_t *idle)
 {
     struct turns *turns = idle->data;
@@ -105,9 +137,7 @@ static void on_idle(uv_idle_t *idle)
                 hold_line(turns);
             return;
         }
-        take_out(turns, newcomer);
-        put_last(turns, newcomer, NEWCOMER_QUIET);
-        turns->callbacks->serve(newcomer);
+        serve(turns, newcomer);
         if (turns->idle && count_in_line(turns) == 0)
             end_line(turns);
     }

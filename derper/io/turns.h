@@ -27,6 +27,8 @@
 #define NEWCOMERS_UNDER_WAY_MAX 2048
 // An honest client is not quiet for so long: it may be crowded out where there is no room.
 #define NEWCOMER_QUIET_LIMIT_MS 2000
+// Nor under way for so long, whatever it says, where others wait to begin.
+#define NEWCOMER_UNDER_WAY_LIMIT_MS 4000
 // Said nothing yet, about 1 KiB each: one more, and the oldest is crowded out.
 #define NEWCOMERS_SILENT_MAX 16384
 // In line: with a full backlog behind it, that is the logins of three seconds here, and on a core a
@@ -49,6 +51,7 @@ enum newcomer_place {
 struct newcomer {
     struct list node;
     uint32_t since_ms; // low bits of the loop's time: in its place
+    uint16_t begun;    // low bits of the loop's time in units of turns.c's
     uint8_t place;     // enum newcomer_place
 };
 

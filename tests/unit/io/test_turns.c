@@ -419,6 +419,30 @@ static void pass_time(uint64_t ms)
     uv_run(&crowd.loop, UV_RUN_NOWAIT);
 }
 
+// Whoever keeps a place by saying a little now and then loses it when others wait to begin.
+static void test_long_under_way(void **state)
+{
+    const size_t max = NEWCOMERS_UNDER_WAY_MAX;
+
+    (void)state;
+    crowd_start(max + 1);
+    serve(0, max);
+    for (size_t i = 0; i < 3; i++)
+        crowd.newcomers[i].begun -= NEWCOMER_UNDER_WAY_LIMIT_MS / 10; // in units of 16 ms
+    line_up(0, 1);                                                    // nobody waits yet
+    uv_run(&crowd.loop, UV_RUN_NOWAIT);
+    assert_int_equal(crowd.crowded_out_count, 0);
+
+    line_up(max, max + 1);
+    line_up(2, 4); // only the first of them is under way for long
+    uv_run(&crowd.loop, UV_RUN_NOWAIT);
+    assert_int_equal(crowd.crowded_out_count, 1);
+    assert_int_equal(crowd.newcomers[2].place, NEWCOMER_GONE);
+    uv_run(&crowd.loop, UV_RUN_NOWAIT);
+    assert_int_equal(crowd.newcomers[max].place, NEWCOMER_QUIET); // has begun
+    crowd_stop();
+}
+
 // Nobody begins, and the loop sleeps, until there is room: by one that goes, or by those that are
 // quiet for long.
 static void test_too_many_under_way(void **state)
@@ -499,6 +523,7 @@ int main(void)
         cmocka_unit_test(test_established_while_it_waits),
         cmocka_unit_test(test_who_goes_on_comes_first),
         cmocka_unit_test(test_one_silent_too_many),
+        cmocka_unit_test(test_long_under_way),
         cmocka_unit_test(test_too_many_under_way),
         cmocka_unit_test(test_room_is_made_by_who_was_quiet_for_long),
         cmocka_unit_test(test_full_line),
