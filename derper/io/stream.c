@@ -11,8 +11,10 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sodium.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -431,6 +433,14 @@ size_t stream_unsent_bytes(const struct stream *stream)
     for (const struct unsent *unsent = stream->unsent; unsent; unsent = unsent->next)
         bytes += unsent->len - unsent->sent;
     return bytes;
+}
+
+size_t stream_unacked_bytes(const struct stream *stream)
+{
+    int in_socket = 0;
+
+    ioctl(stream->fd, SIOCOUTQ, &in_socket);
+    return stream_unsent_bytes(stream) + (size_t)in_socket;
 }
 
 size_t stream_held_bytes(const struct stream *stream)

@@ -74,6 +74,10 @@ bool stream_blocked(const struct stream *stream);
 // Sealed bytes that the socket has not taken yet: falls while the peer makes progress.
 size_t stream_unsent_bytes(const struct stream *stream);
 
+// The same, and what the peer has not acknowledged yet: falls as soon as the peer takes anything,
+// while the socket takes more only when half of what it may hold is free.
+size_t stream_unacked_bytes(const struct stream *stream);
+
 // The memory that they take, which is freed only when the socket has taken all of a write.
 size_t stream_held_bytes(const struct stream *stream);
 

@@ -72,7 +72,7 @@ static void set_watched(struct client *client, bool watched)
 
     client->watched = watched;
     if (watched) {
-        client->unsent_before = (uint32_t)stream_unsent_bytes(client->stream);
+        client->unacked_before = (uint32_t)stream_unacked_bytes(client->stream);
         client->write_end_ms =
             (uint32_t)clock_ms() + (uint32_t)(limit_ms < INT32_MAX ? limit_ms : INT32_MAX);
     }
@@ -110,7 +110,7 @@ static bool keep_alive(struct client *client)
 // The same: the limit of its write is over, and begins anew if it has taken something.
 static bool check_progress(struct client *client)
 {
-    if (stream_unsent_bytes(client->stream) >= client->unsent_before) {
+    if (stream_unacked_bytes(client->stream) >= client->unacked_before) {
         client_close(client, CLIENT_END_WRITE_TIMEOUT);
         return false;
     }

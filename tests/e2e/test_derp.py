@@ -1022,3 +1022,19 @@ def test_receivers_that_reset_do_not_end_the_relay(start):
             sender.send(receiver.public, bytes(60000))
     sender.fence()
     assert relay.running
+
+
+def test_who_takes_little_takes_something(start):
+    """The write timeout is for those that take nothing: 8 KB/s is little, but more than that."""
+    relay = start("plain", "--tcp-write-timeout=1s")
+    sender, slow, stuck = relay.join(), relay.join(receive_buffer=4096), relay.join(receive_buffer=4096)
+    wave = b"".join(send_packet(peer.public, bytes(1200)) for peer in (slow, stuck) for _ in range(50))
+    begin, taken = time.monotonic(), 0
+    while (passed := time.monotonic() - begin) < 6:
+        sender.write(wave)
+        while taken < passed * 8000:
+            taken += len(slow.socket.recv(400))
+        time.sleep(0.05)
+    ends = relay.varz()
+    assert ends.total("derper_client_ends", reason="write_timeout") == 1, "the stuck one, and nobody else"
+    sender.close()

@@ -417,7 +417,7 @@ static void test_a_frame_that_does_not_end_while_a_write_is_blocked(void **state
     assert_true(client->keep_alive_ms - (uint32_t)clock_ms() > KEEP_ALIVE_MS / 2);
     assert_true(client->watched);
     // The limit of the write: it has taken something.
-    while (stream_unsent_bytes(client->stream) >= client->unsent_before) {
+    while (stream_unacked_bytes(client->stream) >= client->unacked_before) {
         assert_true(recv(far_ends[0], bytes, sizeof bytes, 0) > 0);
         turn();
     }
