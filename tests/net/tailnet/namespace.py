@@ -10,7 +10,9 @@ import tempfile
 from .program import CommandFailed, Program, command
 from .waiting import wait_until
 
-KEEP = 'mount --bind "$0/hosts" /etc/hosts && mount --bind "$0/resolv.conf" /etc/resolv.conf && exec sleep infinity'
+# In a chroot / is no mount of its own and stays as it is.
+KEEP = ('mount --make-rprivate / 2>/dev/null; mount --bind "$0/hosts" /etc/hosts && '
+        'mount --bind "$0/resolv.conf" /etc/resolv.conf && exec sleep infinity')
 PREFIX = "tailnet"  # of every folder here: tailnet-PID-WORD, PID being the process that made it
 
 
@@ -52,7 +54,8 @@ class Namespace:
 
     def __init__(self, etc):
         self.keeper = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "sh", "-c", KEEP, etc],
+            ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "--propagation", "unchanged", "sh", "-c",
+             KEEP, etc],
             stdin=subprocess.DEVNULL, start_new_session=True)
         self.pid = self.keeper.pid
         self.enter = ["nsenter", f"--net=/proc/{self.pid}/ns/net", f"--mount=/proc/{self.pid}/ns/mnt", "--"]
