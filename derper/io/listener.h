@@ -32,7 +32,7 @@ typedef void (*listener_connection_cb)(struct listener *listener, int fd);
 enum listener_state { LISTENER_LISTENING, LISTENER_PAUSED, LISTENER_CLOSING };
 
 // Embedded in its owner, which lives until the loop has closed its handles. Fields are the module's
-// own except the last two, which the owner sets before it listens.
+// own except the last, which the owner may set before it listens.
 struct listener {
     uv_poll_t socket;
     uv_timer_t pause;
@@ -41,7 +41,6 @@ struct listener {
     enum listener_state state;
     listener_connection_cb on_connection;
     bool limited; // by the budget's accept_rate
-    void *data;
 };
 
 // Listens on `fd`, a bound socket, which is the listener's from now on. 0 or a libuv error, after

@@ -67,7 +67,7 @@ static void on_connection(struct listener *listener, int fd)
 {
     struct worker_listener *mine = list_entry(listener, struct worker_listener, listener);
 
-    http_accept(listener->io, fd, mine->tls, mine->service);
+    http_accept(listener->io, fd, mine->port.tls, mine->port.service);
 }
 
 static void run_listen_task(struct worker *worker, struct task *task)
@@ -86,16 +86,14 @@ static void run_listen_task(struct worker *worker, struct task *task)
     free(listen_task);
 }
 
-void relay_listen(struct relay *relay, size_t index, int fd, bool tls, bool limited,
-                  const struct http_service *service)
+void relay_listen(struct relay *relay, size_t index, int fd, const struct relay_port *port)
 {
     struct listen_task *task = memory_get(sizeof *task);
 
     task->task.run = run_listen_task;
     task->listener = memory_zeroed(sizeof *task->listener);
-    task->listener->service = service;
-    task->listener->tls = tls;
-    task->listener->listener.limited = limited;
+    task->listener->port = *port;
+    task->listener->listener.limited = port->limited;
     task->fd = fd;
     worker_post(relay->workers[index], &task->task);
 }

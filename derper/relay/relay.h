@@ -32,11 +32,15 @@ struct relay_snapshot {
 // Makes the workers and starts their threads. 0 or a libuv error.
 int relay_start(struct relay *relay, const struct relay_config *config);
 
-// Lets worker `index` serve connections of `fd`, a bound socket that is the worker's from now on.
-// `service` outlives the relay. `limited`: the configuration's accept_rate is for these
-// connections.
-void relay_listen(struct relay *relay, size_t index, int fd, bool tls, bool limited,
-                  const struct http_service *service);
+// What connections of a port get.
+struct relay_port {
+    const struct http_service *service; // outlives the relay
+    bool tls;
+    bool limited; // the configuration's accept_rate holds for them
+};
+
+// Lets worker `index` serve `port` on `fd`, a bound socket that is the worker's from now on.
+void relay_listen(struct relay *relay, size_t index, int fd, const struct relay_port *port);
 
 // New connections of worker `index` use `tls`; one reference is taken.
 void relay_set_tls(struct relay *relay, size_t index, SSL_CTX *tls);

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "io/http.h"
 #include "relay/client.h"
 #include "relay/forward.h"
 #include "relay/outgoing.h"

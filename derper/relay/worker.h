@@ -5,8 +5,8 @@
 #ifndef DERPER_RELAY_WORKER_H
 #define DERPER_RELAY_WORKER_H
 
-#include "io/http.h"
 #include "io/listener.h"
+#include "relay/relay.h"
 #include "relay/state.h"
 
 #define DRAIN_LIMIT_MS 3000 // for queues to empty when the relay stops
@@ -19,8 +19,7 @@ struct task {
 
 struct worker_listener {
     struct listener listener;
-    const struct http_service *service;
-    bool tls;
+    struct relay_port port;
     struct worker_listener *next;
 };
 

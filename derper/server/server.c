@@ -375,12 +375,17 @@ static bool start_admission(struct server *server)
 
 static void listen_all(struct server *server)
 {
+    const struct relay_port main_port = {
+        .service = &server->web.service,
+        .tls = server->options->serve_tls,
+        .limited = true,
+    };
+    const struct relay_port http_port = {.service = &server->web.http_port_service};
+
     for (size_t i = 0; i < server->workers; i++) {
-        relay_listen(&server->relay, i, server->main_fds[i], server->options->serve_tls, true,
-                     &server->web.service);
+        relay_listen(&server->relay, i, server->main_fds[i], &main_port);
         if (server->http_port >= 0)
-            relay_listen(&server->relay, i, server->http_fds[i], false, false,
-                         &server->web.http_port_service);
+            relay_listen(&server->relay, i, server->http_fds[i], &http_port);
     }
 }
 

@@ -119,7 +119,8 @@ static void serve(size_t workers, uint16_t port)
 
         relay_set_tls(&relay, i, tls);
         SSL_CTX_free(tls);
-        relay_listen(&relay, i, bind_port((uint16_t)(port + i)), true, false, &service);
+        relay_listen(&relay, i, bind_port((uint16_t)(port + i)),
+                     &(struct relay_port){.service = &service, .tls = true});
     }
     while (sigwait(&signals, &number) == 0 && number == SIGUSR1)
         print_counts(&relay);

@@ -140,7 +140,7 @@ static const struct stream_callbacks callbacks = {
 
 static void on_connection(struct listener *listener, int fd)
 {
-    struct rig *rig = listener->data;
+    struct rig *rig = list_entry(listener, struct rig, listener);
 
     rig->accepting->stream = stream_accept(&rig->io, fd, true, &callbacks, rig->accepting);
     assert_non_null(rig->accepting->stream);
@@ -159,7 +159,6 @@ static void rig_start(struct rig *rig, bool detach)
     rig->io.detach = detach;
     io_context_set_tls(&rig->io, ctx);
     SSL_CTX_free(ctx);
-    rig->listener.data = rig;
     assert_int_equal(
         listener_start(&rig->listener, &rig->io, loopback_bind(&rig->port, 0), on_connection), 0);
 }

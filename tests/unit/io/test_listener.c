@@ -42,7 +42,7 @@ static const struct stream_callbacks callbacks = {.on_data = on_data, .on_end = 
 
 static void on_connection(struct listener *listener, int fd)
 {
-    struct rig *rig = listener->data;
+    struct rig *rig = list_entry(listener, struct rig, listener);
 
     assert_true(rig->count < 4);
     rig->streams[rig->count++] = stream_accept(&rig->io, fd, false, &callbacks, NULL);
@@ -53,7 +53,6 @@ static void rig_start(struct rig *rig, int limit)
     *rig = (struct rig){.budget.limit = limit, .descriptors = descriptors_open()};
     uv_loop_init(&rig->loop);
     io_context_init(&rig->io, &rig->loop, &rig->budget);
-    rig->listener.data = rig;
     assert_int_equal(
         listener_start(&rig->listener, &rig->io, loopback_bind(&rig->port, 0), on_connection), 0);
 }

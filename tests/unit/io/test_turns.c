@@ -65,7 +65,7 @@ static void on_end(struct stream *stream, enum stream_end why)
 static void on_connection(struct listener *listener, int fd)
 {
     static const struct stream_callbacks callbacks = {.on_data = on_data, .on_end = on_end};
-    struct rig *rig = listener->data;
+    struct rig *rig = list_entry(listener, struct rig, listener);
 
     rig->streams[rig->accepted++] = stream_accept(&rig->io, fd, rig->tls, &callbacks, rig);
 }
@@ -96,7 +96,6 @@ static void rig_start(struct rig *rig, bool tls)
     io_context_set_tls(&rig->io, ctx);
     SSL_CTX_free(ctx);
     make_hello(rig);
-    rig->listener.data = rig;
     assert_int_equal(
         listener_start(&rig->listener, &rig->io, loopback_bind(&rig->port, 0), on_connection), 0);
     for (int i = 0; i < MANY; i++)

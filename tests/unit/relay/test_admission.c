@@ -75,7 +75,7 @@ static void start(uint32_t recheck_ms)
     desk.asked = desk.cancelled = 0;
     key_pair_generate(&config.key);
     assert_int_equal(relay_start(&relay, &config), 0);
-    relay_listen(&relay, 0, loopback_bind(&port, 0), false, false, &service);
+    relay_listen(&relay, 0, loopback_bind(&port, 0), &(struct relay_port){.service = &service});
 }
 
 static int read_locked(const int *number)

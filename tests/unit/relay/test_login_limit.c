@@ -63,7 +63,8 @@ static void test_login_is_limited(void **state)
     (void)state;
     key_pair_generate(&config.key);
     assert_int_equal(relay_start(&relay, &config), 0);
-    relay_listen(&relay, 0, loopback_bind(&port, SMALL_BUFFER), false, false, &service);
+    relay_listen(&relay, 0, loopback_bind(&port, SMALL_BUFFER),
+                 &(struct relay_port){.service = &service});
     peer_connect(silent, port, SMALL_BUFFER);
     peer_send_request(silent);
     usleep(500000); // the relay's write is blocked by now

@@ -408,7 +408,8 @@ static void test_tls(void **state)
 
     (void)state;
     rig_start(&rig, 2, &defaults);
-    relay_listen(&rig.relay, 1, loopback_bind(&port, 0), true, false, &rig.service);
+    relay_listen(&rig.relay, 1, loopback_bind(&port, 0),
+                 &(struct relay_port){.service = &rig.service, .tls = true});
     for (int i = 0; i < 2; i++) {
         uint8_t frame[FRAME_SERVER_KEY_BYTES], expected[FRAME_SERVER_KEY_BYTES];
         SSL_CTX *ctx;

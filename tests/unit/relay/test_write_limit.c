@@ -121,7 +121,8 @@ static void test_limit_beyond_the_horizon(void **state)
     (void)state;
     key_pair_generate(&config.key);
     assert_int_equal(relay_start(&relay, &config), 0);
-    relay_listen(&relay, 0, loopback_bind(&port, SMALL_BUFFER), false, false, &service);
+    relay_listen(&relay, 0, loopback_bind(&port, SMALL_BUFFER),
+                 &(struct relay_port){.service = &service});
     login_slowly(&slow);
     peer_login(&from, port, NULL);
     for (int i = 0; i < PACKETS; i++)

@@ -51,8 +51,8 @@ void rig_start(struct rig *rig, size_t workers, const struct relay_config *wante
         config.waiting_bytes ? config.waiting_bytes : RELAY_WAITING_BYTES_DEFAULT;
     assert_int_equal(relay_start(&rig->relay, &config), 0);
     for (size_t i = 0; i < workers; i++)
-        relay_listen(&rig->relay, i, loopback_bind(&rig->ports[i], SMALL_BUFFER), false, false,
-                     &rig->service);
+        relay_listen(&rig->relay, i, loopback_bind(&rig->ports[i], SMALL_BUFFER),
+                     &(struct relay_port){.service = &rig->service});
     key_pair_wipe(&config.key);
 }
 

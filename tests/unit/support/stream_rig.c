@@ -97,7 +97,7 @@ void side_accept(struct rig *rig, struct side *side, int fd, bool tls)
 
 static void on_connection(struct listener *listener, int fd)
 {
-    struct rig *rig = listener->data;
+    struct rig *rig = list_entry(listener, struct rig, listener);
     struct side *side = &rig->sides[rig->accepted++];
 
     side_accept(rig, side, fd, rig->version != 0);
@@ -120,7 +120,6 @@ static void rig_start(struct rig *rig, const struct flavour *flavour)
     uv_loop_init(&rig->loop);
     io_context_init(&rig->io, &rig->loop, &rig->budget);
     rig->io.detach = flavour->detach;
-    rig->listener.data = rig;
     assert_int_equal(listener_start(&rig->listener, &rig->io,
                                     loopback_bind(&rig->port, SMALL_BUFFER), on_connection),
                      0);
