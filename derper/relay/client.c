@@ -240,7 +240,7 @@ static void account(struct client *client, size_t len)
     if (throttle_applies(client))
         throttle_charge(client, len);
     // Thousands may send half frames in one turn: its end would be too late.
-    if (client_kept_bytes(client) > 0 && outgoing_at_limit(client->worker))
+    if (client_kept_bytes(client) > 0 && outgoing_reaches(client->worker, WAITING_FULL))
         clients_relieve(client->worker);
 }
 
@@ -314,6 +314,7 @@ void client_start(struct worker *worker, struct stream *stream, const char *pref
     client->since_ms = clock_ms();
     list_init(&client->node);
     list_append(&worker->clients, &client->node);
+    worker->client_count++;
     list_init(&client->dirty);
     wheel_timer_init(&client->timer, on_timer);
     stream_set_owner(stream, &callbacks, client);
@@ -363,6 +364,7 @@ void client_close(struct client *client, enum client_end end)
     if (end == CLIENT_END_WRITE_TIMEOUT)
         count(&worker->counters.write_timeouts);
     list_unlink(&client->node);
+    worker->client_count--;
     list_unlink(&client->dirty);
     wheel_disarm(&worker->io.wheel, &client->timer);
     throttle_forget(client);
@@ -395,7 +397,7 @@ static void relieve(struct worker *worker, bool by_closing)
     const size_t part = outgoing_part_bytes(worker);
     struct list *node = worker->clients.prev;
 
-    while (node != &worker->clients && outgoing_too_much(worker)) {
+    while (node != &worker->clients && outgoing_reaches(worker, WAITING_SHARED)) {
         struct client *client = list_entry(node, struct client, node);
 
         node = node->prev;

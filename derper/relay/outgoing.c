@@ -33,10 +33,7 @@ static void drop_oldest(struct client *client, enum packet_kind kind, enum drop_
 
 size_t outgoing_part_bytes(const struct worker *worker)
 {
-    const struct relay_counters *counters = &worker->counters;
-
-    return worker->relay->config.waiting_bytes /
-           (size_t)(counter_read(&counters->connections) + counter_read(&counters->logins_pending));
+    return outgoing_level_bytes(worker, WAITING_SHARED) / worker->client_count;
 }
 
 // What cannot be dropped: control frames, what the socket has not taken, what it has sent itself.
@@ -53,7 +50,7 @@ size_t outgoing_held_bytes(const struct client *client)
 
 static bool below_limit(const struct worker *worker, size_t growth)
 {
-    return outgoing_waiting_bytes(worker) + growth <= 2 * worker->relay->config.waiting_bytes;
+    return outgoing_waiting_bytes(worker) + growth <= outgoing_level_bytes(worker, WAITING_FULL);
 }
 
 static size_t growth_of(const struct client *client, const struct queue *queue, size_t len)
@@ -200,7 +197,7 @@ static size_t least(size_t a, size_t b)
 // When too much waits, half of a client's part is left for what can still be dropped.
 static size_t write_max_bytes(const struct client *client)
 {
-    if (outgoing_too_much(client->worker))
+    if (outgoing_reaches(client->worker, WAITING_SHARED))
         return least(WRITE_LAGGING_BYTES, outgoing_part_bytes(client->worker) / 2);
     return client->lagging ? WRITE_LAGGING_BYTES : IO_WRITE_PLAIN_BYTES;
 }
@@ -269,7 +266,7 @@ static void write_once(struct client *client)
 bool outgoing_write(struct client *client)
 {
     if (!stream_blocked(client->stream)) {
-        partial_settle(client, DROP_WRITE_ERROR); // all of it was taken
+        partial_sent(client);
         drop_late(client);
     }
     while (!client->doomed && !outgoing_empty(client) && !stream_blocked(client->stream))
@@ -285,7 +282,7 @@ static size_t queue_max_bytes(const struct client *client)
     const struct relay_config *config = &worker->relay->config;
     size_t part, fixed;
 
-    if (!outgoing_too_much(worker))
+    if (!outgoing_reaches(worker, WAITING_SHARED))
         return config->queue_bytes;
     part = outgoing_part_bytes(worker);
     fixed = fixed_bytes(client);
@@ -307,7 +304,7 @@ static bool may_exceed(const struct client *client, const struct queue *queue, s
     const struct worker *worker = client->worker;
 
     return below_limit(worker, growth_of(client, queue, len)) &&
-           (!outgoing_too_much(worker) ||
+           (!outgoing_reaches(worker, WAITING_SHARED) ||
             (outgoing_empty(client) && !stream_blocked(client->stream)));
 }
 
@@ -320,7 +317,8 @@ static bool make_room(struct client *client, enum packet_kind kind, size_t len)
         if (queue_empty(queue))
             return may_exceed(client, queue, len);
         drop_oldest(client, kind,
-                    outgoing_too_much(client->worker) ? DROP_QUEUE_MEMORY : DROP_QUEUE_HEAD);
+                    outgoing_reaches(client->worker, WAITING_SHARED) ? DROP_QUEUE_MEMORY
+                                                                     : DROP_QUEUE_HEAD);
     }
     return true;
 }
@@ -359,7 +357,7 @@ void outgoing_discard(struct client *client, enum drop_reason reason)
 {
     struct chunk_pool *pool = &client->worker->chunks;
 
-    partial_settle(client, reason);
+    partial_lost(client, reason);
     for (int kind = 0; kind < PACKET_KINDS; kind++) {
         while (!queue_empty(&client->packets[kind]))
             drop_oldest(client, (enum packet_kind)kind, reason);

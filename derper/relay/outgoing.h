@@ -2,9 +2,9 @@
 //
 // What waits for a client, and writing it: control frames before packets, discovery before the
 // rest. One client makes wait at most its queues (config.queue_bytes each), CONTROL_MAX_BYTES and
-// one write (IO_WRITE_BYTES); when config.waiting_bytes wait on the worker, its part of them, or
-// one packet, and control frames; all clients together never more than twice config.waiting_bytes.
-// What is kept of what clients have sent, half frames for one, counts with that.
+// one write (IO_WRITE_BYTES); when much waits on the worker (see enum waiting_level), its part of
+// that, or one packet, and control frames. What is kept of what clients have sent, half frames for
+// one, counts with that.
 // Putting something in never closes the client; a write that fails dooms it, and its closing
 // is client.c's.
 #ifndef DERPER_RELAY_OUTGOING_H
@@ -63,20 +63,30 @@ static inline size_t outgoing_waiting_bytes(const struct worker *worker)
     return worker->chunks.queued_bytes + worker->io.unsent_bytes + worker->kept_bytes;
 }
 
-// From config.waiting_bytes on.
-static inline bool outgoing_too_much(const struct worker *worker)
+// What is done when so much waits on the worker. Each level goes on with those below it.
+enum waiting_level {
+    WAITING_SHARED,   // no client gets more than its part of config.waiting_bytes
+    WAITING_RELIEVED, // those with more lose packets, and then their connections
+    WAITING_FULL,     // nothing more is taken
+};
+
+static inline size_t outgoing_level_bytes(const struct worker *worker, enum waiting_level level)
 {
-    return outgoing_waiting_bytes(worker) >= worker->relay->config.waiting_bytes;
+    static const unsigned percent[] = {
+        [WAITING_SHARED] = 100,
+        [WAITING_RELIEVED] = 150,
+        [WAITING_FULL] = 200,
+    };
+    return worker->relay->config.waiting_bytes * percent[level] / 100;
+}
+
+static inline bool outgoing_reaches(const struct worker *worker, enum waiting_level level)
+{
+    return outgoing_waiting_bytes(worker) >= outgoing_level_bytes(worker, level);
 }
 
 // A client's part of config.waiting_bytes. There must be a client.
 size_t outgoing_part_bytes(const struct worker *worker);
-
-// From twice config.waiting_bytes on.
-static inline bool outgoing_at_limit(const struct worker *worker)
-{
-    return outgoing_waiting_bytes(worker) >= 2 * worker->relay->config.waiting_bytes;
-}
 
 // Memory that waits for this client, or keeps what it has sent.
 size_t outgoing_held_bytes(const struct client *client);

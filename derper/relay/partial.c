@@ -9,8 +9,9 @@
 struct partial_write {
     size_t written; // bytes of the write, all in all
     size_t start;   // where the first packet stands in it that was not taken
-    uint32_t count[PACKET_KINDS];
-    uint32_t frame_bytes[]; // of each, discovery packets first
+    uint32_t count; // of those packets
+    uint32_t disco; // so many of them are discovery packets, which come first
+    uint32_t frame_bytes[];
 };
 
 static uint32_t payload_bytes(uint32_t frame_bytes)
@@ -75,36 +76,54 @@ void partial_keep(struct client *client, const struct stream_buf *pieces,
     for (int kind = 0; kind < PACKET_KINDS; kind++) {
         for (size_t i = 0; i < of_queue[1 + kind]; i++)
             n += keep_piece(client->worker, pieces++, &progress, partial->frame_bytes + n);
-        partial->count[kind] = n - (kind > 0 ? partial->count[0] : 0);
+        if (kind == PACKET_DISCO)
+            partial->disco = n;
     }
+    partial->count = n;
     partial->start = progress.end;
     for (uint32_t i = 0; i < n; i++)
         partial->start -= partial->frame_bytes[i];
     client->partial = memory_resize(partial, sizeof *partial + n * sizeof(uint32_t));
 }
 
-void partial_settle(struct client *client, enum drop_reason reason)
+static void forget(struct client *client)
 {
-    struct partial_write *partial = client->partial;
-    const uint32_t *bytes;
+    free(client->partial);
+    client->partial = NULL;
+}
+
+void partial_sent(struct client *client)
+{
+    const struct partial_write *partial = client->partial;
+
+    if (!partial)
+        return;
+    for (uint32_t i = 0; i < partial->count; i++)
+        count_sent(client->worker, partial->frame_bytes[i]);
+    forget(client);
+}
+
+void partial_lost(struct client *client, enum drop_reason reason)
+{
+    const struct partial_write *partial = client->partial;
     struct progress progress;
 
     if (!partial)
         return;
-    progress.end = partial->start;
-    progress.taken = partial->written - stream_untaken_bytes(client->stream, partial->written);
-    bytes = partial->frame_bytes;
-    for (int kind = 0; kind < PACKET_KINDS; kind++) {
-        for (uint32_t i = 0; i < partial->count[kind]; i++, bytes++) {
-            if (is_taken(&progress, *bytes)) {
-                count_sent(client->worker, *bytes);
-                continue;
-            }
-            client->dropped++;
-            outgoing_count_drop(client->worker, reason, (enum packet_kind)kind,
-                                payload_bytes(*bytes));
+    progress = (struct progress){
+        .end = partial->start,
+        .taken = partial->written - stream_untaken_bytes(client->stream, partial->written),
+    };
+    for (uint32_t i = 0; i < partial->count; i++) {
+        const uint32_t bytes = partial->frame_bytes[i];
+
+        if (is_taken(&progress, bytes)) {
+            count_sent(client->worker, bytes);
+            continue;
         }
+        client->dropped++;
+        outgoing_count_drop(client->worker, reason,
+                            i < partial->disco ? PACKET_DISCO : PACKET_OTHER, payload_bytes(bytes));
     }
-    free(partial);
-    client->partial = NULL;
+    forget(client);
 }

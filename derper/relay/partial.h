@@ -14,8 +14,11 @@
 void partial_keep(struct client *client, const struct stream_buf *pieces,
                   const size_t of_queue[static 1 + PACKET_KINDS], size_t written);
 
-// Counts the packets of the last such write, if there are any: those that the kernel has taken as
-// sent, the others, when the connection is to end, as dropped.
-void partial_settle(struct client *client, enum drop_reason reason);
+// The last such write, if there was one, is through: all its packets are sent.
+void partial_sent(struct client *client);
+
+// The connection is to end: the packets of the last such write that the kernel has taken are sent,
+// the others lost for this reason.
+void partial_lost(struct client *client, enum drop_reason reason);
 
 #endif

@@ -23,10 +23,8 @@
 #define RELAY_QUEUE_PACKETS_DEFAULT 1024
 #define RELAY_QUEUE_BYTES_DEFAULT (1024 * 1024)
 
-// Memory that waits on one worker in all: see outgoing_waiting_bytes. From then on each client has
-// an equal part of it, so that thousands of slow readers cannot take a full queue each. At one and
-// a half times as much those with more than their parts lose packets, and then their connections;
-// at twice as much nothing more is taken.
+// Memory that waits on one worker before each client has an equal part of it only, so that
+// thousands of slow readers cannot take a full queue each: see outgoing.h's enum waiting_level.
 #define RELAY_WAITING_BYTES_DEFAULT (64 * 1024 * 1024)
 
 struct worker;

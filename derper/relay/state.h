@@ -52,8 +52,9 @@ struct worker {
     struct io_context io;
     struct worker_listener *listeners;
 
-    struct slots slots;          // clients that are logged in
-    struct list clients;         // all of them
+    struct slots slots;  // clients that are logged in
+    struct list clients; // all of them
+    size_t client_count;
     struct server_limits limits; // of each client
     struct pool client_pool;
     struct list dirty; // with something to send, or doomed

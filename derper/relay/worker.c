@@ -89,9 +89,7 @@ static void flush_dirty(struct worker *worker)
 
 static void bound_waiting(struct worker *worker)
 {
-    const size_t most = worker->relay->config.waiting_bytes;
-
-    if (outgoing_waiting_bytes(worker) > most + most / 2 && !list_empty(&worker->clients)) {
+    if (outgoing_reaches(worker, WAITING_RELIEVED) && worker->client_count > 0) {
         clients_relieve(worker);
         flush_dirty(worker); // peers were told of those who left
     }

@@ -235,7 +235,7 @@ static void test_parts(void **state)
     for (size_t i = 0; i < 1000; i++)
         join();
     turn();
-    for (size_t i = 0; !outgoing_too_much(worker); i++)
+    for (size_t i = 0; !outgoing_reaches(worker, WAITING_SHARED); i++)
         give(hogs[i % 8], i / 8 % 2 ? PACKET_DISCO : PACKET_OTHER, 1200);
     part = outgoing_part_bytes(worker);
     assert_int_equal(part, WAITING / 1009);
