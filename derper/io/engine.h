@@ -15,6 +15,29 @@ struct engine;
 // OPEN --stream_close--> CLOSING --handle closed--> freed
 enum stream_state { STREAM_OPEN, STREAM_CLOSING };
 
+// What a stream does about its peer's words, and what it asks the system for; only stream.c moves
+// it. One state and not a set of reasons, as these do not come together: a newcomer is neither
+// paused nor throttled, and who is paused has nothing yet that would be throttled.
+//
+//   ON         readable     all is read
+//   MUTED      nothing      a newcomer that waits for its turn
+//   PAUSED     the end      which is told at once
+//   THROTTLED  the end      which comes behind what is still to be read
+//   HALF       nothing      throttled, and the peer has closed its side: nothing new can come
+//   OVER       nothing      the owner has been told of the end
+//
+// ON --came too early--> MUTED --its turn, stream_establish--> ON; ON --stream_pause--> PAUSED; ON
+// --stream_throttle--> THROTTLED --the peer's end--> HALF; these three --stream_resume--> ON; any
+// --stream_fail--> OVER
+enum stream_reading {
+    READING_ON, // by zeroed memory
+    READING_MUTED,
+    READING_PAUSED,
+    READING_THROTTLED,
+    READING_HALF,
+    READING_OVER,
+};
+
 // stream.c's and its engines'; others have stream.h alone.
 struct stream {
     uv_poll_t poll;
@@ -35,17 +58,13 @@ struct stream {
     uint32_t barren;          // the OpenSSL engine's: bytes received since the last data
     uint8_t answers;          // of what waits, the engine's own words
     uint8_t state : 1;        // enum stream_state
+    uint8_t reading : 3;      // enum stream_reading
     bool blocked : 1;         // of what waits, the owner's write
     bool ready : 1;           // handshake complete
     bool counted_tls13 : 1;
-    bool shut : 1;  // our side is half-closed
-    bool ended : 1; // the owner has been told, nothing is read any more
+    bool shut : 1; // our side is half-closed
     bool established : 1;
-    bool paused : 1;    // by the owner
-    bool muted : 1;     // not polled for reading while it waits for its turn
-    bool throttled : 1; // the same, for a while
-    bool half : 1;      // the peer has closed its side, seen while throttled
-    bool restless : 1;  // the OpenSSL engine's: the peer has changed its key too often
+    bool restless : 1; // the OpenSSL engine's: the peer has changed its key too often
 };
 
 // What a stream keeps of a write that the socket has not taken whole.

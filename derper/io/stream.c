@@ -30,41 +30,75 @@ bool stream_deliver(struct stream *stream, uint8_t *data, size_t len)
 
 static void on_event(uv_poll_t *poll, int status, int events);
 
-// One that is not read waits for the peer's end so that the system tells of a reset as well.
-static int wanted_events(const struct stream *stream)
+static int events_of_reading(const struct stream *stream)
 {
-    int events = stream->unsent ? UV_WRITABLE : 0;
-
-    if (!stream->ended && !stream->muted)
-        events |= stream->paused || (stream->throttled && !stream->half) ? UV_DISCONNECT
-                  : stream->throttled                                    ? 0
-                                                                         : UV_READABLE;
-    return events;
+    switch ((enum stream_reading)stream->reading) {
+    case READING_ON:
+        return UV_READABLE;
+    case READING_PAUSED:
+    case READING_THROTTLED:
+        return UV_DISCONNECT; // and so the system tells of a reset as well
+    case READING_MUTED:
+    case READING_HALF:
+    case READING_OVER:
+        return 0;
+    }
+    return 0;
 }
 
 static void update_events(struct stream *stream)
 {
-    uv_poll_start(&stream->poll, wanted_events(stream), on_event);
+    const int of_writing = stream->unsent ? UV_WRITABLE : 0;
+
+    uv_poll_start(&stream->poll, events_of_reading(stream) | of_writing, on_event);
 }
 
-void stream_set_throttled(struct stream *stream, bool throttled)
+static bool may_become(const struct stream *stream, enum stream_reading to)
 {
-    stream->throttled = throttled;
+    const enum stream_reading from = stream->reading;
+
+    switch (to) {
+    case READING_ON:
+    case READING_OVER:
+        return from != to && from != READING_OVER;
+    case READING_MUTED:
+        return from == READING_ON && !stream->established;
+    case READING_PAUSED:
+    case READING_THROTTLED:
+        return from == READING_ON && stream->established;
+    case READING_HALF:
+        return from == READING_THROTTLED;
+    }
+    return false;
+}
+
+static void set_reading(struct stream *stream, enum stream_reading to)
+{
+    assert(may_become(stream, to));
+    stream->reading = (uint8_t)to & 7;
     update_events(stream);
 }
 
-void stream_set_paused(struct stream *stream, bool paused)
+void stream_pause(struct stream *stream)
 {
-    stream->paused = paused;
-    update_events(stream);
+    set_reading(stream, READING_PAUSED);
+}
+
+void stream_throttle(struct stream *stream)
+{
+    set_reading(stream, READING_THROTTLED);
+}
+
+void stream_resume(struct stream *stream)
+{
+    set_reading(stream, READING_ON);
 }
 
 bool stream_fail(struct stream *stream, enum stream_end why)
 {
-    if (stream->state != STREAM_OPEN || stream->ended)
+    if (stream->state != STREAM_OPEN || stream->reading == READING_OVER)
         return false;
-    stream->ended = true;
-    update_events(stream);
+    set_reading(stream, READING_OVER);
     // The others are counted already, by what has failed or has closed it.
     if (!stream->ready && (why == STREAM_END_EOF || why == STREAM_END_RESET))
         counter_add(&stream->io->counters.tls_failures[TLS_FAILURE_CLOSED], 1);
@@ -116,10 +150,8 @@ static void leave(struct stream *stream)
 void stream_establish(struct stream *stream)
 {
     leave(stream);
-    if (!stream->muted)
-        return;
-    stream->muted = false;
-    update_events(stream);
+    if (stream->reading == READING_MUTED)
+        set_reading(stream, READING_ON);
 }
 
 // Libraries leave keys on the stack: the dynamic linker saves the vector registers there at the
@@ -297,15 +329,13 @@ static bool has_hung_up(const struct stream *stream)
 static void on_turn(struct newcomer *newcomer)
 {
     struct stream *stream = list_entry(newcomer, struct stream, newcomer);
-    const bool delayed = stream->muted;
+    const bool delayed = stream->reading == READING_MUTED;
 
     counter_add(&stream->io->counters.newcomers_in_line, -1);
-    if (delayed) {
-        stream->muted = false;
-        update_events(stream);
-    }
-    if (stream->ended)
+    if (stream->reading == READING_OVER)
         return;
+    if (delayed)
+        set_reading(stream, READING_ON);
     if (delayed && !stream->ready && has_hung_up(stream))
         stream_fail(stream, STREAM_END_EOF);
     else
@@ -336,24 +366,45 @@ static void line_up(struct stream *stream)
 static void mute(struct stream *stream)
 {
     counter_add(&stream->io->counters.handshakes_delayed, 1);
-    stream->muted = true;
-    update_events(stream);
+    set_reading(stream, READING_MUTED);
 }
 
 // An error of the socket, by which the handle is stopped. There may be data in front of it.
 static void on_error(struct stream *stream)
 {
     if (!stream->established) {
-        stream->muted = true;
+        if (stream->reading == READING_ON)
+            set_reading(stream, READING_MUTED);
+        uv_poll_stop(&stream->poll); // or it is told again and again until its turn
         if (!turns_in_line(&stream->newcomer))
             line_up(stream);
         return;
     }
-    for (int n = 0;
-         n < READS_BEFORE_ERROR_MAX && !stream->ended && !stream->paused && !stream->throttled; n++)
+    for (int n = 0; n < READS_BEFORE_ERROR_MAX && stream->reading == READING_ON; n++)
         if (!on_readable(stream))
             return;
     stream_fail(stream, STREAM_END_RESET);
+}
+
+// False: the stream is closed.
+static bool on_disconnect(struct stream *stream)
+{
+    if (stream->reading == READING_PAUSED)
+        return stream_fail(stream, STREAM_END_EOF);
+    set_reading(stream, READING_HALF);
+    return true;
+}
+
+// The same.
+static bool on_incoming(struct stream *stream)
+{
+    if (stream->established)
+        return on_readable(stream);
+    if (turns_in_line(&stream->newcomer))
+        mute(stream);
+    else
+        line_up(stream);
+    return true;
 }
 
 static void on_event(uv_poll_t *poll, int status, int events)
@@ -364,22 +415,10 @@ static void on_event(uv_poll_t *poll, int status, int events)
         on_error(stream);
         return;
     }
-    if (events & UV_DISCONNECT && stream->paused) {
-        stream_fail(stream, STREAM_END_EOF);
+    if (events & UV_DISCONNECT && !on_disconnect(stream))
         return;
-    }
-    if (events & UV_DISCONNECT) { // its end comes behind all that is to be read
-        stream->half = true;
-        update_events(stream);
-    }
-    if (events & UV_READABLE && !stream->established) {
-        if (turns_in_line(&stream->newcomer))
-            mute(stream);
-        else
-            line_up(stream);
-    } else if (events & UV_READABLE && !on_readable(stream)) {
+    if (events & UV_READABLE && !on_incoming(stream))
         return;
-    }
     if (events & UV_WRITABLE)
         on_writable(stream);
 }

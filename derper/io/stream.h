@@ -85,13 +85,16 @@ size_t stream_held_bytes(const struct stream *stream);
 // overhead of a record. 0 when it is through.
 size_t stream_untaken_bytes(const struct stream *stream, size_t written);
 
-// While it is paused, nothing is read, but the end of a peer that goes is told. What has been read
-// already may still be delivered.
-void stream_set_paused(struct stream *stream, bool paused);
+// Nothing is read until it is resumed, but the end of a peer that goes is told. What has been read
+// already may still be delivered. Of a stream that is established and neither paused nor throttled.
+void stream_pause(struct stream *stream);
 
-// While it is throttled, nothing is read either, but an orderly end comes behind all that the peer
-// has sent, and only a reset is told at once.
-void stream_set_throttled(struct stream *stream, bool throttled);
+// The same, but an orderly end comes behind all that the peer has sent, when it is read again. A
+// reset is told at once, but after an orderly end no sooner than that.
+void stream_throttle(struct stream *stream);
+
+// It is read again, after either.
+void stream_resume(struct stream *stream);
 
 // Says goodbye and half-closes once all is written; reading goes on. Must not be called while
 // blocked.

@@ -27,7 +27,7 @@ void admission_begin(struct client *client, const struct login *login)
     worker->kept_bytes += sizeof *client->asking;
     client_set_state(client, CLIENT_ASKING);
     stream_establish(client->stream); // it waits for us, not we for it
-    stream_set_paused(client->stream, true);
+    stream_pause(client->stream);
     io_context_arm(&worker->io, &client->timer, ADMISSION_LIMIT_MS);
     ask(client, &login->info.key);
 }

@@ -93,7 +93,7 @@ static void watch_progress(struct client *client)
 // is we who do not read it. A client whose write is blocked has enough to read.
 static bool keep_alive(struct client *client)
 {
-    if (!client->pause && frame_reader_mark(&client->reader)) {
+    if (!client->throttle_timer && frame_reader_mark(&client->reader)) {
         client_close(client, CLIENT_END_FRAME_TIMEOUT);
         return false;
     }
@@ -177,7 +177,8 @@ static void log_open(const struct client *client)
               client->dup ? ", a duplicate" : "");
 }
 
-static void on_login(struct client *client)
+// It is up from now on, and lives by its keep-alives.
+static void client_enter(struct client *client)
 {
     const uint32_t recheck_ms = client->worker->relay->config.recheck_ms;
 
@@ -209,28 +210,41 @@ static bool feed(struct client *client, uint8_t *data, size_t len)
     return false;
 }
 
-// The same for a client that is not up. What stands behind its ClientInfo waits until it is.
-static bool feed_login(struct client *client, uint8_t *data, size_t len)
+// The same for a client that is asked about: what stands behind its ClientInfo waits.
+static bool keep(struct client *client, const uint8_t *data, size_t len)
 {
-    if (client->state == CLIENT_LOGIN) {
-        size_t left = 0;
-        const bool go_on = read_frames(client, data, len);
-
-        if (client->state == CLIENT_UP && go_on)
-            on_login(client);
-        if (go_on)
-            return true;
-        if (client->state == CLIENT_LOGIN || client->state == CLIENT_UP) {
-            client_close(client, (enum client_end)client->end);
-            return false;
-        }
-        left = client->reader.left;
-        data += len - left;
-        len = left;
-    }
     if (admission_keep(client, data, len))
         return true;
     client_close(client, CLIENT_END_EAGER);
+    return false;
+}
+
+// The same for one that logs in: the reader goes on when it is up, and stops when it is asked
+// about.
+static bool feed_login(struct client *client, uint8_t *data, size_t len)
+{
+    const bool go_on = read_frames(client, data, len);
+    const size_t left = client->reader.left;
+
+    if (client->state == CLIENT_ASKING)
+        return keep(client, data + len - left, left);
+    if (!go_on)
+        client_close(client, (enum client_end)client->end);
+    else if (client->state == CLIENT_UP)
+        client_enter(client);
+    return go_on;
+}
+
+static bool take(struct client *client, uint8_t *data, size_t len)
+{
+    switch ((enum client_state)client->state) {
+    case CLIENT_LOGIN:
+        return feed_login(client, data, len);
+    case CLIENT_ASKING:
+        return keep(client, data, len);
+    case CLIENT_UP:
+        return feed(client, data, len);
+    }
     return false;
 }
 
@@ -248,10 +262,7 @@ static bool on_data(struct stream *stream, uint8_t *data, size_t len)
 {
     struct client *client = stream_owner(stream);
 
-    const bool open =
-        client->state == CLIENT_UP ? feed(client, data, len) : feed_login(client, data, len);
-
-    if (!open)
+    if (!take(client, data, len))
         return false;
     account(client, len);
     return !stream_closed(stream);
@@ -264,8 +275,8 @@ static void admit(struct client *client)
     if (!member_join(client, &asking->login)) {
         client_close(client, (enum client_end)client->end);
     } else {
-        on_login(client);
-        stream_set_paused(client->stream, false);
+        client_enter(client);
+        stream_resume(client->stream);
         if (feed(client, asking->kept, asking->len))
             account(client, asking->len);
     }

@@ -105,12 +105,12 @@ struct client {
     struct queue packets[PACKET_KINDS];
     struct sent_to *sent_to;
     struct bucket not_here;
-    struct bucket sent;      // bytes, while there are limits
-    uv_timer_t *pause;       // while it is not read, as it has sent too much
-    uint64_t since_ms;       // upgrade
-    uint32_t dropped;        // packets for this client
-    uint32_t unacked_before; // sealed bytes that waited when the limit of a blocked write began
-    uint32_t write_end_ms;   // low bits of the clock: when that limit ends
+    struct bucket sent;         // bytes, while there are limits
+    uv_timer_t *throttle_timer; // while it is not read, as it has sent too much
+    uint64_t since_ms;          // upgrade
+    uint32_t dropped;           // packets for this client
+    uint32_t unacked_before;    // sealed bytes that waited when the limit of a blocked write began
+    uint32_t write_end_ms;      // low bits of the clock: when that limit ends
     uint16_t jitter_ms;
     uint16_t last_route;   // as routes_find wants it
     uint8_t end : 5;       // enum client_end: why nothing more is read from it

@@ -13,17 +13,17 @@ static void on_closed(uv_handle_t *handle)
 
 void throttle_forget(struct client *client)
 {
-    if (client->pause)
-        uv_close((uv_handle_t *)client->pause, on_closed);
-    client->pause = NULL;
+    if (client->throttle_timer)
+        uv_close((uv_handle_t *)client->throttle_timer, on_closed);
+    client->throttle_timer = NULL;
 }
 
 static void resume(struct client *client)
 {
-    if (!client->pause)
+    if (!client->throttle_timer)
         return;
     throttle_forget(client);
-    stream_set_throttled(client->stream, false);
+    stream_resume(client->stream);
 }
 
 static void on_pause_over(uv_timer_t *timer)
@@ -33,10 +33,10 @@ static void on_pause_over(uv_timer_t *timer)
 
 static void pause_reading(struct client *client)
 {
-    client->pause = memory_get(sizeof *client->pause);
-    uv_timer_init(&client->worker->loop, client->pause);
-    client->pause->data = client;
-    stream_set_throttled(client->stream, true);
+    client->throttle_timer = memory_get(sizeof *client->throttle_timer);
+    uv_timer_init(&client->worker->loop, client->throttle_timer);
+    client->throttle_timer->data = client;
+    stream_throttle(client->stream);
     count(&client->worker->counters.rate_pauses);
 }
 
@@ -49,10 +49,10 @@ void throttle_charge(struct client *client, size_t bytes)
     if (owed_ns == 0)
         return;
     // TLS delivers one read in records, each of which is charged: the last one knows all of it.
-    if (!client->pause)
+    if (!client->throttle_timer)
         pause_reading(client);
     uv_update_time(&client->worker->loop);
-    uv_timer_start(client->pause, on_pause_over, owed_ns / NS_PER_MS + 1, 0);
+    uv_timer_start(client->throttle_timer, on_pause_over, owed_ns / NS_PER_MS + 1, 0);
 }
 
 void throttle_set_limits(struct worker *worker, const struct server_limits *limits)

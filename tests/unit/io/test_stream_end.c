@@ -131,7 +131,7 @@ static void throttled_reads_nothing(struct rig *rig)
     stream_establish(side->stream);
     far_send(rig, far, "one", 3);
     WAIT(rig, side->got_len == 3);
-    stream_set_throttled(side->stream, true);
+    stream_throttle(side->stream);
     far_send(rig, far, "two", 3);
     shutdown(far->fd, SHUT_WR);
     settle(rig);
@@ -140,7 +140,7 @@ static void throttled_reads_nothing(struct rig *rig)
     assert_int_equal(uv_backend_timeout(&rig->loop), -1);
     assert_int_equal(side_write(side, "back", 4), 0); // writing goes on
     WAIT(rig, far->got_len == 4);
-    stream_set_throttled(side->stream, false);
+    stream_resume(side->stream);
     WAIT(rig, side->ends == 1);
     assert_int_equal(side->end, STREAM_END_EOF);
     assert_int_equal(side->got_len, 6);
@@ -159,7 +159,7 @@ static void throttled_hears_of_a_reset(struct rig *rig)
     struct side *side = &rig->sides[0];
 
     stream_establish(side->stream);
-    stream_set_throttled(side->stream, true);
+    stream_throttle(side->stream);
     far_send(rig, far, "unread", 6);
     loopback_reset(far->fd);
     far->fd = -1;
@@ -174,12 +174,60 @@ static void test_throttled_hears_of_a_reset(void **state)
     with_each(throttled_hears_of_a_reset, true);
 }
 
+// After the peer's half-close nothing is polled, so that its end does not wake the loop again and
+// again: a reset that follows is heard of only when it is read again.
+static void reset_after_half_close(struct rig *rig)
+{
+    struct far *far = rig_connect(rig, 0, 0);
+    struct side *side = &rig->sides[0];
+
+    stream_establish(side->stream);
+    stream_throttle(side->stream);
+    shutdown(far->fd, SHUT_WR);
+    settle(rig);
+    loopback_reset(far->fd);
+    far->fd = -1;
+    settle(rig);
+    assert_int_equal(side->ends, 0);
+    stream_resume(side->stream);
+    WAIT(rig, side->ends == 1);
+}
+
+static void test_reset_after_half_close(void **state)
+{
+    (void)state;
+    with_each(reset_after_half_close, true);
+}
+
+// The end of a paused one does not wait for what it has sent.
+static void paused_hears_of_the_end(struct rig *rig)
+{
+    struct far *far = rig_connect(rig, 0, 0);
+    struct side *side = &rig->sides[0];
+
+    stream_establish(side->stream);
+    stream_pause(side->stream);
+    far_send(rig, far, "unread", 6);
+    settle(rig);
+    assert_int_equal(side->ends, 0);
+    shutdown(far->fd, SHUT_WR);
+    WAIT(rig, side->ends == 1);
+    assert_int_equal(side->end, STREAM_END_EOF);
+    assert_int_equal(side->got_len, 0);
+}
+
+static void test_paused_hears_of_the_end(void **state)
+{
+    (void)state;
+    with_each(paused_hears_of_the_end, true);
+}
+
 static void close_while_throttled(struct rig *rig)
 {
     struct far *far = rig_connect(rig, 0, 0);
 
     stream_establish(rig->sides[0].stream);
-    stream_set_throttled(rig->sides[0].stream, true);
+    stream_throttle(rig->sides[0].stream);
     far_send(rig, far, "unread", 6);
     close_side(&rig->sides[0]);
     WAIT(rig, far->eof || far->reset);
@@ -411,6 +459,8 @@ int main(void)
         cmocka_unit_test(test_peer_resets_while_blocked),
         cmocka_unit_test(test_throttled_reads_nothing),
         cmocka_unit_test(test_throttled_hears_of_a_reset),
+        cmocka_unit_test(test_reset_after_half_close),
+        cmocka_unit_test(test_paused_hears_of_the_end),
         cmocka_unit_test(test_close_while_throttled),
         cmocka_unit_test(test_our_close_says_goodbye),
         cmocka_unit_test(test_shutdown_then_close),

@@ -218,7 +218,7 @@ static void test_hung_up_while_they_wait(void **state)
     rig_start(&rig, true);
     let_a_crowd_wait(&rig);
     for (int i = 0; i < MANY; i++)
-        if (i % 2 == 1 && rig.streams[i]->muted)
+        if (i % 2 == 1 && rig.streams[i]->reading == READING_MUTED)
             shutdown(rig.fds[i], SHUT_WR);
         else
             rig.stays[i] = true;

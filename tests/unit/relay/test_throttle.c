@@ -299,9 +299,9 @@ static void charge_twice(struct worker *worker, struct task *task)
     struct client *client = list_entry(worker->clients.next, struct client, node);
 
     throttle_charge(client, BURST_BYTES + RATE_BYTES);
-    charging->due_ms[0] = uv_timer_get_due_in(client->pause);
+    charging->due_ms[0] = uv_timer_get_due_in(client->throttle_timer);
     throttle_charge(client, 2 * RATE_BYTES);
-    charging->due_ms[1] = uv_timer_get_due_in(client->pause);
+    charging->due_ms[1] = uv_timer_get_due_in(client->throttle_timer);
     charging->over = true;
 }
 
