@@ -74,13 +74,11 @@ enum access_reason agent_judge(const struct fetch_result *result)
 
 static void read_self(const json_t *status, struct key *self)
 {
-    static const char prefix[] = "nodekey:";
-    const size_t prefix_len = sizeof prefix - 1;
     const char *text =
         json_string_value(json_object_get(json_object_get(status, "Self"), "PublicKey"));
 
-    if (text && strncmp(text, prefix, prefix_len) == 0)
-        key_from_hex(self, text + prefix_len, strlen(text + prefix_len));
+    if (text)
+        key_from_name(self, text, strlen(text));
 }
 
 enum access_reason agent_judge_status(const struct fetch_result *result, struct key *self)

@@ -1,21 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "access/allowlist.h"
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/text.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define KEYS_MIN 16
 #define QUOTED_BYTES 48
-#define PREFIX "nodekey:"
-#define PREFIX_CHARS (sizeof PREFIX - 1)
 
 static bool is_blank(char c)
 {
@@ -36,12 +31,6 @@ static const char *trim(const char *line, size_t *len)
         --*len;
     }
     return line;
-}
-
-static bool read_key(struct key *out, const char *text, size_t len)
-{
-    return len == KEY_NAME_CHARS && memcmp(text, PREFIX, PREFIX_CHARS) == 0 &&
-           key_from_hex(out, text + PREFIX_CHARS, len - PREFIX_CHARS) && !key_is_zero(out);
 }
 
 static void append(struct allowlist *list, size_t *capacity, const struct key *key)
@@ -70,7 +59,7 @@ bool allowlist_parse(struct allowlist *out, const char *text, size_t len, char *
         char quoted[QUOTED_BYTES];
         struct key key;
 
-        if (line_len > 0 && !read_key(&key, word, line_len)) {
+        if (line_len > 0 && (!key_from_name(&key, word, line_len) || key_is_zero(&key))) {
             snprintf(
                 error, size,
                 "line %zu is no node key: \"%s\"; write nodekey: and 64 hexadecimal digits, as "
@@ -88,53 +77,18 @@ bool allowlist_parse(struct allowlist *out, const char *text, size_t len, char *
     return true;
 }
 
-// The file's bytes, or NULL with what is wrong.
-static char *read_all(int fd, size_t *len, char *error, size_t size)
-{
-    struct stat file;
-    char *text;
-    ssize_t n = 1;
-
-    if (fstat(fd, &file) != 0 || !S_ISREG(file.st_mode)) {
-        snprintf(error, size, "is no file");
-        return NULL;
-    }
-    if (file.st_size > ALLOWLIST_FILE_MAX_BYTES) {
-        snprintf(error, size, "is larger than the %d MiB that are read",
-                 ALLOWLIST_FILE_MAX_BYTES / 1024 / 1024);
-        return NULL;
-    }
-    text = memory_get((size_t)file.st_size + 1);
-    for (*len = 0; n > 0 && *len < (size_t)file.st_size; *len += (size_t)n) {
-        n = read(fd, text + *len, (size_t)file.st_size - *len);
-        if (n < 0) {
-            snprintf(error, size, "cannot be read: %s", strerror(errno));
-            free(text);
-            return NULL;
-        }
-    }
-    return text;
-}
-
 bool allowlist_load(struct allowlist *out, const char *path, char *error, size_t size)
 {
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    char why[ALLOWLIST_ERROR_BYTES] = "";
-    char *text = NULL;
-    size_t len = 0;
+    char why[ALLOWLIST_ERROR_BYTES];
+    struct file_text text;
     bool ok;
 
     *out = (struct allowlist){0};
-    if (fd < 0)
-        snprintf(why, sizeof why, "cannot be opened: %s", strerror(errno));
-    else
-        text = read_all(fd, &len, why, sizeof why);
-    ok = text && allowlist_parse(out, text, len, why, sizeof why);
+    ok = file_read(&text, path, ALLOWLIST_FILE_MAX_BYTES, why, sizeof why) == FILE_READ &&
+         allowlist_parse(out, text.bytes, text.len, why, sizeof why);
     if (!ok)
         snprintf(error, size, "--allow-keys %s: %s", path, why);
-    free(text);
-    if (fd >= 0)
-        close(fd);
+    file_forget(&text);
     return ok;
 }
 

@@ -4,6 +4,9 @@
 #include <sodium.h>
 #include <stdio.h>
 
+#define NAME_PREFIX "nodekey:"
+#define NAME_PREFIX_CHARS (sizeof NAME_PREFIX - 1)
+
 bool key_is_zero(const struct key *key)
 {
     return sodium_is_zero(key->bytes, KEY_BYTES);
@@ -60,8 +63,14 @@ void key_to_hex(const struct key *key, char out[static KEY_HEX_CHARS + 1])
 
 void key_name(const struct key *key, char out[static KEY_NAME_CHARS + 1])
 {
-    memcpy(out, "nodekey:", 8);
-    key_to_hex(key, out + 8);
+    memcpy(out, NAME_PREFIX, NAME_PREFIX_CHARS);
+    key_to_hex(key, out + NAME_PREFIX_CHARS);
+}
+
+bool key_from_name(struct key *out, const char *text, size_t len)
+{
+    return len > NAME_PREFIX_CHARS && memcmp(text, NAME_PREFIX, NAME_PREFIX_CHARS) == 0 &&
+           key_from_hex(out, text + NAME_PREFIX_CHARS, len - NAME_PREFIX_CHARS);
 }
 
 void key_short(const struct key *key, char out[static KEY_SHORT_CHARS + 1])

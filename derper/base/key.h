@@ -48,6 +48,9 @@ void key_to_hex(const struct key *key, char out[static KEY_HEX_CHARS + 1]);
 // "nodekey:<hex>" and a NUL.
 void key_name(const struct key *key, char out[static KEY_NAME_CHARS + 1]);
 
+// The same back, and nothing else. False otherwise; `out` is then untouched.
+bool key_from_name(struct key *out, const char *text, size_t len);
+
 // The form for log lines: "[" and the first five base64 characters and "]".
 void key_short(const struct key *key, char out[static KEY_SHORT_CHARS + 1]);
 

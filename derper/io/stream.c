@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "io/stream.h"
 
+#include "base/address.h"
 #include "base/clock.h"
 #include "base/memory.h"
 #include "io/engine.h"
@@ -616,8 +617,7 @@ void stream_peer(const struct stream *stream, struct sockaddr_in6 *out)
     } else if (address.ss_family == AF_INET) {
         const struct sockaddr_in *in = (const struct sockaddr_in *)&address;
 
-        out->sin6_addr.s6_addr[10] = out->sin6_addr.s6_addr[11] = 0xff;
-        memcpy(out->sin6_addr.s6_addr + 12, &in->sin_addr, 4);
+        address_map(&out->sin6_addr, &in->sin_addr);
         out->sin6_port = in->sin_port;
     }
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "proto/forwarded.h"
 
-#include <arpa/inet.h>
+#include "base/address.h"
+
 #include <string.h>
 
 static bool is_space(char c)
@@ -10,11 +11,10 @@ static bool is_space(char c)
 }
 
 // "192.0.2.1", "192.0.2.1:4711", "2001:db8::1", "[2001:db8::1]" or "[2001:db8::1]:4711". The port
-// is not looked at. IPv4 becomes a mapped address.
+// is not looked at.
 static bool parse_address(const char *text, size_t len, struct in6_addr *out)
 {
-    char copy[sizeof "::ffff:" + INET6_ADDRSTRLEN] = "::ffff:";
-    char *const mapped = copy + strlen(copy);
+    char copy[INET6_ADDRSTRLEN];
     const char *colon = memchr(text, ':', len);
 
     if (len > 0 && text[0] == '[') {
@@ -27,11 +27,11 @@ static bool parse_address(const char *text, size_t len, struct in6_addr *out)
     } else if (colon && memchr(text, '.', len) && colon > (char *)memchr(text, '.', len)) {
         len = (size_t)(colon - text);
     }
-    if (len == 0 || len >= INET6_ADDRSTRLEN || memchr(text, '\0', len))
+    if (len >= sizeof copy || memchr(text, '\0', len))
         return false;
-    memcpy(mapped, text, len);
-    mapped[len] = '\0';
-    return inet_pton(AF_INET6, memchr(text, ':', len) ? mapped : copy, out) == 1;
+    memcpy(copy, text, len);
+    copy[len] = '\0';
+    return address_from_text(out, copy);
 }
 
 bool forwarded_client(const char *field, size_t len, const struct prefix *proxies, size_t count,

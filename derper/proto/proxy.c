@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "proto/proxy.h"
 
+#include "base/address.h"
+
 #include <arpa/inet.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -29,13 +31,10 @@ static void set_peer(struct proxy_header *out, int family, const void *address, 
 {
     out->has_peer = true;
     out->port = port;
-    if (family == AF_INET6) {
+    if (family == AF_INET6)
         memcpy(&out->address, address, sizeof out->address);
-        return;
-    }
-    memset(&out->address, 0, sizeof out->address);
-    out->address.s6_addr[10] = out->address.s6_addr[11] = 0xff;
-    memcpy(out->address.s6_addr + 12, address, sizeof(struct in_addr));
+    else
+        address_map(&out->address, address);
 }
 
 // The next word of a version 1 line, behind which one space is taken as well. Empty at the line's

@@ -1,23 +1,21 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "server/keyfile.h"
 
+#include "base/file.h"
 #include "base/text.h"
 #include "certgen/file.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define FILE_MAX_BYTES 65536
 #define QUOTED_PATH_BYTES 512
+#define WHY_BYTES 256
 #define FIELD_NAME "PrivateKey"
 #define KEY_PREFIX "privkey:"
 #define KEY_PREFIX_CHARS (sizeof KEY_PREFIX - 1)
@@ -99,82 +97,28 @@ static bool parse(struct key_pair *pair, const char *bytes, size_t len, const st
     return valid;
 }
 
-static bool readable_as_key(const struct stat *st, const struct report *report)
-{
-    if (S_ISDIR(st->st_mode))
-        say(report, "is a folder; name a file in it, such as derper.key.");
-    else if (!S_ISREG(st->st_mode))
-        say(report, "is not a regular file; name one.");
-    else if (st->st_size > FILE_MAX_BYTES)
-        say(report, "is too large for a key file; is it the right one?");
-    else
-        return true;
-    return false;
-}
-
-// At most `size` bytes; -1 with errno on failure.
-static ssize_t read_all(int fd, char *bytes, size_t size)
-{
-    size_t len = 0;
-
-    while (len < size) {
-        const ssize_t n = read(fd, bytes + len, size - len);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        if (n == 0)
-            break;
-        len += (size_t)n;
-    }
-    return (ssize_t)len;
-}
-
-static bool load_from(int fd, struct key_pair *pair, const struct report *report)
-{
-    char bytes[FILE_MAX_BYTES];
-    struct stat st;
-    ssize_t len;
-    bool valid;
-
-    if (fstat(fd, &st) != 0) {
-        say(report, "cannot be examined: %s.", strerror(errno));
-        return false;
-    }
-    if (!readable_as_key(&st, report))
-        return false;
-    len = read_all(fd, bytes, sizeof bytes);
-    if (len < 0)
-        say(report, "cannot be read: %s.", strerror(errno));
-    valid = len >= 0 && parse(pair, bytes, (size_t)len, report);
-    sodium_memzero(bytes, sizeof bytes);
-    if (valid && (st.st_mode & 077))
-        say(report, "others than its owner may use it (mode %04o); run chmod 600 on it.",
-            (unsigned)(st.st_mode & 07777));
-    return valid;
-}
-
 enum keyfile_result keyfile_load(struct key_pair *pair, const char *path, char *text, size_t size)
 {
     const struct report report = {text, size, path};
-    int fd;
+    struct file_text file;
+    char why[WHY_BYTES];
+    enum file_result result;
     bool valid;
 
     assert(size >= KEYFILE_TEXT_BYTES);
     text[0] = '\0';
-    fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a pipe must not hold the start
-    if (fd < 0 && errno == ENOENT) {
+    result = file_read(&file, path, FILE_MAX_BYTES, why, sizeof why);
+    if (result == FILE_ABSENT) {
         say(&report, "does not exist; a start without --check makes it, with a new key.");
         return KEYFILE_ABSENT;
     }
-    if (fd < 0) {
-        say(&report, "cannot be opened: %s%s", strerror(errno),
-            errno == EACCES ? "; let the user that derper runs as read it." : ".");
-        return KEYFILE_FAILED;
-    }
-    valid = load_from(fd, pair, &report);
-    close(fd);
+    if (result == FILE_FAILED)
+        say(&report, "%s.", why);
+    valid = result == FILE_READ && parse(pair, file.bytes, file.len, &report);
+    if (valid && (file.mode & 077))
+        say(&report, "others than its owner may use it (mode %04o); run chmod 600 on it.",
+            (unsigned)(file.mode & 07777));
+    file_forget(&file);
     if (!valid)
         key_pair_wipe(pair);
     return valid ? KEYFILE_LOADED : KEYFILE_FAILED;

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "server/rate_config.h"
 
+#include "base/file.h"
 #include "base/text.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define QUOTED_BYTES 64
 #define QUOTED_PATH_BYTES 512
@@ -68,49 +65,19 @@ bool rate_config_parse(struct server_limits *out, const char *text, size_t len, 
     return ok;
 }
 
-// The file's bytes into `text`. Their number, or -1 with what is wrong.
-static ssize_t read_all(int fd, char text[static RATE_CONFIG_FILE_MAX_BYTES], char *why,
-                        size_t size)
-{
-    struct stat file;
-    size_t len = 0;
-    ssize_t n = 1;
-
-    if (fstat(fd, &file) != 0 || !S_ISREG(file.st_mode)) {
-        snprintf(why, size, "is not a regular file");
-        return -1;
-    }
-    while (n > 0 && len < RATE_CONFIG_FILE_MAX_BYTES) {
-        n = read(fd, text + len, RATE_CONFIG_FILE_MAX_BYTES - len);
-        if (n > 0)
-            len += (size_t)n;
-    }
-    if (n < 0)
-        snprintf(why, size, "cannot be read: %s", strerror(errno));
-    else if (n > 0)
-        snprintf(why, size, "is too large; is it the right one");
-    return n == 0 ? (ssize_t)len : -1;
-}
-
 bool rate_config_load(struct server_limits *out, const char *path, char *error, size_t size)
 {
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    char text[RATE_CONFIG_FILE_MAX_BYTES], quoted[QUOTED_PATH_BYTES];
-    char why[RATE_CONFIG_ERROR_BYTES / 2] = "";
-    ssize_t len = -1;
+    char why[RATE_CONFIG_ERROR_BYTES / 2], quoted[QUOTED_PATH_BYTES];
+    struct file_text text;
     bool ok;
 
     *out = (struct server_limits){0};
-    if (fd < 0) {
-        snprintf(why, sizeof why, "cannot be opened: %s", strerror(errno));
-    } else {
-        len = read_all(fd, text, why, sizeof why);
-        close(fd);
-    }
-    ok = len >= 0 && rate_config_parse(out, text, (size_t)len, why, sizeof why);
+    ok = file_read(&text, path, RATE_CONFIG_FILE_MAX_BYTES, why, sizeof why) == FILE_READ &&
+         rate_config_parse(out, text.bytes, text.len, why, sizeof why);
     if (!ok)
         snprintf(error, size, "--rate-config: the file %s %s.",
                  text_escape(quoted, sizeof quoted, path, strlen(path)), why);
+    file_forget(&text);
     return ok;
 }
 

@@ -113,12 +113,12 @@ static void test_load(void **state)
     assert_non_null(strstr(error, "line 2"));
     assert_int_equal(ftruncate(fd, ALLOWLIST_FILE_MAX_BYTES + 1), 0);
     assert_false(allowlist_load(&list, path, error, sizeof error));
-    assert_non_null(strstr(error, "larger than the 16 MiB"));
+    assert_non_null(strstr(error, "is too large, more than 16384 KiB"));
     unlink(path);
     assert_false(allowlist_load(&list, path, error, sizeof error));
     assert_non_null(strstr(error, "cannot be opened: No such file"));
     assert_false(allowlist_load(&list, "/tmp", error, sizeof error));
-    assert_non_null(strstr(error, "is no file"));
+    assert_non_null(strstr(error, "is a folder"));
     close(fd);
 }
 

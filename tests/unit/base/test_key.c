@@ -167,7 +167,7 @@ static void test_from_hex_tries_every_byte_everywhere(void **state)
 static void test_text_forms(void **state)
 {
     const struct key key = key_of_hex(pairs[0].public);
-    struct key zero = {0}, ones;
+    struct key zero = {0}, ones, back;
     char hex[KEY_HEX_CHARS + 1], name[KEY_NAME_CHARS + 1], brief[KEY_SHORT_CHARS + 1];
 
     (void)state;
@@ -178,6 +178,13 @@ static void test_text_forms(void **state)
     assert_int_equal(strlen(name), KEY_NAME_CHARS);
     assert_memory_equal(name, "nodekey:", 8);
     assert_string_equal(name + 8, pairs[0].public);
+    assert_true(key_from_name(&back, name, KEY_NAME_CHARS));
+    assert_true(key_equal(&back, &key));
+    assert_false(key_from_name(&back, name, KEY_NAME_CHARS - 1));
+    assert_false(key_from_name(&back, name, 8));
+    assert_false(key_from_name(&back, name + 8, KEY_HEX_CHARS));
+    name[0] = 'N';
+    assert_false(key_from_name(&back, name, KEY_NAME_CHARS));
     key_short(&key, brief);
     assert_string_equal(brief, "[hSDwC]");
     key_short(&zero, brief);

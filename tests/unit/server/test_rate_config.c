@@ -103,7 +103,7 @@ static void assert_not_loaded(const char *says)
 
 static void test_file(void **state)
 {
-    static char large[RATE_CONFIG_FILE_MAX_BYTES];
+    static char large[RATE_CONFIG_FILE_MAX_BYTES + 1];
     char error[RATE_CONFIG_ERROR_BYTES];
     struct server_limits limits;
 
@@ -121,7 +121,7 @@ static void test_file(void **state)
     unlink(path);
     assert_not_loaded("cannot be opened: No such file");
     assert_int_equal(mkdir(path, 0700), 0);
-    assert_not_loaded("is not a regular file");
+    assert_not_loaded("is a folder");
     rmdir(path);
     assert_int_equal(mkfifo(path, 0600), 0); // does not wait for a writer
     assert_not_loaded("is not a regular file");
