@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define NUMBER_BYTES 24 // " (2)"
+
 static_assert(SOURCE_KINDS * ACCESS_SOURCES_MAX <= 32, "each source has a bit of 32");
 
 // A check with its sources, which have the bits from `first_bit` on.
@@ -348,6 +350,22 @@ static void watch_agents(struct access *access, const char *const *sockets, size
         health_start(&access->healths[i], access->loop, &access->fetcher, sockets[i]);
 }
 
+// Those with one name, URLs that differ in what is not shown for one, get numbers.
+static void number_names(struct check *check)
+{
+    for (size_t i = check->count; i-- > 1;) {
+        char *name = check->sources[i].name;
+        size_t same = 0, len = strlen(name);
+
+        for (size_t j = 0; j < i; j++)
+            same += strcmp(check->sources[j].name, name) == 0;
+        if (len > SOURCE_NAME_BYTES - NUMBER_BYTES)
+            len = SOURCE_NAME_BYTES - NUMBER_BYTES;
+        if (same > 0)
+            snprintf(name + len, NUMBER_BYTES, " (%zu)", same + 1);
+    }
+}
+
 static void init_check(struct access *access, enum source_kind kind, const char *const *addresses,
                        size_t count, const char *ca_file)
 {
@@ -358,6 +376,7 @@ static void init_check(struct access *access, enum source_kind kind, const char 
     check->first_bit = kind * ACCESS_SOURCES_MAX;
     for (size_t i = 0; i < count; i++)
         source_init(&check->sources[i], kind, addresses[i], ca_file, &access->fetcher);
+    number_names(check);
 }
 
 struct access *access_new(const struct access_config *config, char *error, size_t size)

@@ -89,7 +89,9 @@ enum access_reason agent_judge_status(const struct fetch_result *result, struct 
 
     if (self)
         *self = (struct key){{0}};
-    if (!result->complete || result->status != 200 || result->error != CURLE_OK || !result->body)
+    if (!result->complete || result->error != CURLE_OK)
+        return judge_failure(result);
+    if (result->status != 200 || !result->body)
         return reason;
     status = json_loadb(result->body, result->len, 0, NULL);
     state = json_string_value(json_object_get(status, "BackendState"));

@@ -19,8 +19,8 @@ enum access_reason agent_judge(const struct fetch_result *result);
 
 void agent_ask_status(struct fetch_request *request, const char *socket);
 
-// ACCESS_NOT_RUNNING, or ACCESS_NOT_MEMBER as before. `self`, the agent's own key, may be NULL; all
-// zero when it has none.
+// ACCESS_NOT_RUNNING, or ACCESS_NOT_MEMBER as before; when it has gone meanwhile, what that is.
+// `self`, the agent's own key, may be NULL; all zero when it has none.
 enum access_reason agent_judge_status(const struct fetch_result *result, struct key *self);
 
 // A sentence without a full stop: what is wrong with the agent, and what to do.

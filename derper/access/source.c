@@ -50,6 +50,17 @@ static void explain(struct source *source, enum access_reason reason,
                 sentence);
 }
 
+// One that fails every other time has no line each time.
+static void tell_recovery(struct source *source)
+{
+    const uint64_t now_ms = clock_ms();
+
+    if (now_ms < source->recovery_log_ms)
+        return;
+    source->recovery_log_ms = now_ms + LOG_LIMIT_PERIOD_MS;
+    log_info("%s answers again", source->name);
+}
+
 static void note(struct source *source, enum access_reason reason,
                  const struct fetch_result *result)
 {
@@ -58,7 +69,7 @@ static void note(struct source *source, enum access_reason reason,
     counter_add(&source->counters.answers[reason], 1);
     if (class == ACCESS_CLASS_YES || class == ACCESS_CLASS_NO) {
         if (source->failing)
-            log_info("%s answers again", source->name);
+            tell_recovery(source);
         source->failing = false;
         return;
     }

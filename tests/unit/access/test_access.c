@@ -168,7 +168,8 @@ static const struct {
     {{UNKNOWN, NEEDS_LOGIN}, ACCESS_UNANSWERED, ACCESS_NOT_RUNNING},
     {{UNKNOWN, EMPTY("500 Oops")}, ACCESS_REFUSED, ACCESS_NOT_MEMBER},
     {{UNKNOWN, OK("4\r\n\r\nnope")}, ACCESS_REFUSED, ACCESS_NOT_MEMBER},
-    {{UNKNOWN, ""}, ACCESS_REFUSED, ACCESS_NOT_MEMBER},
+    {{UNKNOWN, ""}, ACCESS_UNANSWERED, ACCESS_CUT}, // it restarts
+    {{UNKNOWN, OK("26\r\n\r\n{\"Backend")}, ACCESS_UNANSWERED, ACCESS_CUT},
     {{EMPTY("400 Bad Request"), NULL}, ACCESS_UNANSWERED, ACCESS_TOO_OLD},
     {{EMPTY("403 Forbidden"), NULL}, ACCESS_UNANSWERED, ACCESS_NOT_PERMITTED},
     {{EMPTY("500 Oops"), NULL}, ACCESS_UNANSWERED, ACCESS_BAD_STATUS},
@@ -402,7 +403,63 @@ static void test_url_tls_fails(void **state)
     fake_server_stop(&server);
 }
 
+// How often `words` stand in what is logged while a source fails every other time.
+static int told_while_failing(const char *words)
+{
+    const char *path = in_folder("log");
+    const int real_stderr = dup(STDERR_FILENO);
+    static struct fake_server server;
+    struct access *access;
+    char line[1024];
+    FILE *file = fopen(path, "w+");
+    int times = 0;
+
+    assert_non_null(file);
+    dup2(fileno(file), STDERR_FILENO);
+    server = (struct fake_server){.respond = respond_text};
+    fake_server_start_tcp(&server);
+    access = make_url(server.url, false, 0);
+    for (uint32_t i = 0; i < 100; i++) {
+        server.data = i % 2 ? ALLOW : EMPTY("500 Oops");
+        ask(access, i);
+    }
+    end(access);
+    fake_server_stop(&server);
+    dup2(real_stderr, STDERR_FILENO);
+    close(real_stderr);
+    rewind(file);
+    while (fgets(line, sizeof line, file))
+        times += strstr(line, words) != NULL;
+    fclose(file);
+    return times;
+}
+
+static void test_log_of_a_failing_url(void **state)
+{
+    (void)state;
+    assert_int_equal(told_while_failing("answers again"), 1);
+    assert_int_equal(told_while_failing("answered with HTTP status 500"), 1);
+}
+
 // --- Several sources, several checks ---
+
+// The metrics tell them apart.
+static void test_names(void **state)
+{
+    static const char *const given[] = {"http://127.0.0.1/verify?net=a", "http://127.0.0.1/verify",
+                                        "http://127.0.0.1/", "http://x@127.0.0.1/verify?net=b"};
+    const char *sockets[] = {in_folder("one"), in_folder("two")};
+    struct access *access = make((struct access_config){
+        .urls = given, .url_count = COUNT(given), .sockets = sockets, .socket_count = 2});
+
+    (void)state;
+    assert_string_equal(access_source(access, 0)->name, sockets[0]);
+    assert_string_equal(access_source(access, 2)->name, "http://127.0.0.1/verify");
+    assert_string_equal(access_source(access, 3)->name, "http://127.0.0.1/verify (2)");
+    assert_string_equal(access_source(access, 4)->name, "http://127.0.0.1/");
+    assert_string_equal(access_source(access, 5)->name, "http://127.0.0.1/verify (3)");
+    end(access);
+}
 
 static void test_any_agent(void **state)
 {
@@ -851,6 +908,8 @@ int main(void)
         cmocka_unit_test(test_url_redirect),
         cmocka_unit_test(test_url_unreachable),
         cmocka_unit_test(test_url_tls_fails),
+        cmocka_unit_test(test_log_of_a_failing_url),
+        cmocka_unit_test(test_names),
         cmocka_unit_test(test_any_agent),
         cmocka_unit_test(test_all_checks),
         cmocka_unit_test(test_refused_after_all),
