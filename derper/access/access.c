@@ -443,6 +443,9 @@ void access_close(struct access *access)
     for (size_t i = 0; i < access->health_count; i++)
         health_close(&access->healths[i], on_health_closed);
     uv_close((uv_handle_t *)&access->timer, on_timer_closed);
+    for (size_t i = 0; i < SOURCE_KINDS; i++)
+        for (size_t j = 0; j < access->checks[i].count; j++)
+            source_close(&access->checks[i].sources[j]);
     fetcher_close(&access->fetcher, on_fetcher_closed);
     if (access->has_list)
         allowfile_close(&access->list, on_list_closed);

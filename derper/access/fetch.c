@@ -216,6 +216,15 @@ static size_t on_body(char *data, size_t size, size_t count, void *owner)
     return fetch->full ? 0 : len; // 0 ends the transfer
 }
 
+static int on_lookup(void *resolver, void *reserved, void *owner)
+{
+    struct fetch *fetch = owner;
+
+    (void)resolver, (void)reserved;
+    fetch->looked_up = true;
+    return 0;
+}
+
 static void add_field(struct fetch *fetch, const char *field)
 {
     struct curl_slist *longer = curl_slist_append(fetch->fields, field);
@@ -254,6 +263,9 @@ static void set_easy(struct fetch *fetch)
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     // A resolver that hangs must not be waited for when the question has ended.
     curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+    curl_easy_setopt(easy, CURLOPT_RESOLVER_START_FUNCTION, on_lookup);
+    curl_easy_setopt(easy, CURLOPT_RESOLVER_START_DATA, fetch);
+    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)FETCH_LIMIT_MS);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, fetch->result.detail);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_head);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, fetch);
@@ -275,13 +287,23 @@ void fetch_start(struct fetcher *fetcher, struct fetch *fetch, void (*on_done)(s
     fetch->fetcher = fetcher;
     fetch->on_done = on_done;
     fetch->head_bytes = 0;
-    fetch->full = false;
+    fetch->full = fetch->looked_up = false;
     fetch->easy = curl_easy_init();
     if (!fetch->easy)
         abort();
     set_easy(fetch);
     if (curl_multi_add_handle(fetcher->multi, fetch->easy) != CURLM_OK)
         abort();
+}
+
+bool fetch_resolving(const struct fetch *fetch)
+{
+    curl_off_t took_us = 0; // 0 until there is an address
+
+    if (!fetch->easy || !fetch->looked_up)
+        return false;
+    curl_easy_getinfo(fetch->easy, CURLINFO_NAMELOOKUP_TIME_T, &took_us);
+    return took_us == 0;
 }
 
 void fetch_end(struct fetch *fetch)

@@ -15,6 +15,7 @@
 #define FETCH_URL_BYTES 2560  // with the final NUL
 #define FETCH_BODY_BYTES 256  // of a request, with the final NUL
 #define FETCH_HEAD_MAX_BYTES (64 * 1024)
+#define FETCH_LIMIT_MS 6000 // for one that nobody waits for
 
 // Embedded in its owner, which must live until `on_closed`.
 struct fetcher {
@@ -50,7 +51,8 @@ struct fetch {
     CURL *easy; // NULL while nothing is under way
     struct curl_slist *fields;
     size_t head_bytes;
-    bool full; // the body has more than was wanted
+    bool full;      // the body has more than was wanted
+    bool looked_up; // the URL's host, which may not have come to an end
     struct fetch_request request;
     struct fetch_result result;
     void (*on_done)(struct fetch *fetch);
@@ -66,6 +68,9 @@ void fetcher_close(struct fetcher *fetcher, void (*on_closed)(struct fetcher *fe
 // there, or free the fetch after its end.
 void fetch_start(struct fetcher *fetcher, struct fetch *fetch,
                  void (*on_done)(struct fetch *fetch));
+
+// Whether a thread of libcurl's looks the host up. It goes on when the fetch is ended.
+bool fetch_resolving(const struct fetch *fetch);
 
 // Gives back what a fetch holds, under way or done. Harmless on zeroed memory.
 void fetch_end(struct fetch *fetch);

@@ -15,7 +15,9 @@
 // A query that is open: one fetch or, with redirects and a second question, several.
 struct attempt {
     struct fetch fetch;
-    struct query *query;
+    struct source *source;
+    struct query *query; // NULL: abandoned
+    struct list node;    // in source->abandoned
     uint64_t since_ms;
     unsigned redirects;
 };
@@ -28,6 +30,7 @@ void source_init(struct source *source, enum source_kind kind, const char *addre
     *source =
         (struct source){.kind = kind, .address = address, .ca_file = ca_file, .fetcher = fetcher};
     list_init(&source->line);
+    list_init(&source->abandoned);
     for (size_t i = 0; i < ACCESS_REASONS; i++)
         source->limits[i] = limit;
     if (kind == SOURCE_URL)
@@ -79,15 +82,26 @@ static void note(struct source *source, enum access_reason reason,
 
 static void pump(struct source *source);
 
-static void close_attempt(struct query *query)
+static void close_attempt(struct attempt *attempt)
 {
-    struct source *source = query->source;
+    struct source *source = attempt->source;
 
-    fetch_end(&query->attempt->fetch);
-    free(query->attempt);
-    query->attempt = NULL;
+    if (attempt->query)
+        attempt->query->attempt = NULL;
+    list_unlink(&attempt->node);
+    fetch_end(&attempt->fetch);
+    free(attempt);
     source->open--;
     counter_add(&source->counters.open, -1);
+}
+
+// While a resolver hangs, clients that come and go must not make more and more threads that wait
+// for it: the attempt keeps its place until it has an answer, or for FETCH_LIMIT_MS.
+static void abandon(struct attempt *attempt)
+{
+    attempt->query->attempt = NULL;
+    attempt->query = NULL;
+    list_append(&attempt->source->abandoned, &attempt->node);
 }
 
 static void answer(struct query *query, enum access_reason reason)
@@ -98,7 +112,7 @@ static void answer(struct query *query, enum access_reason reason)
     counter_add(&source->counters.duration_ms_sum, (int64_t)(clock_ms() - attempt->since_ms));
     counter_add(&source->counters.durations, 1);
     note(source, reason, &attempt->fetch.result);
-    close_attempt(query);
+    close_attempt(query->attempt);
     query->on_answer(query, reason);
     pump(source);
 }
@@ -127,10 +141,16 @@ static void on_whois(struct fetch *fetch)
 static void on_url(struct fetch *fetch)
 {
     struct attempt *attempt = list_entry(fetch, struct attempt, fetch);
+    struct source *source = attempt->source;
 
+    if (!attempt->query) {
+        close_attempt(attempt);
+        pump(source);
+        return;
+    }
     if (attempt->redirects < URL_REDIRECTS_MAX && url_follow(&fetch->request, &fetch->result)) {
         attempt->redirects++;
-        fetch_start(attempt->query->source->fetcher, fetch, on_url);
+        fetch_start(source->fetcher, fetch, on_url);
         return;
     }
     answer(attempt->query, url_judge(&fetch->result, attempt->redirects));
@@ -142,7 +162,9 @@ static void open_query(struct source *source, struct query *query)
     struct fetch_request *request = &attempt->fetch.request;
 
     query->attempt = attempt;
+    attempt->source = source;
     attempt->query = query;
+    list_init(&attempt->node);
     attempt->since_ms = clock_ms();
     source->open++;
     counter_add(&source->counters.open, 1);
@@ -171,6 +193,12 @@ static void pump(struct source *source)
     }
 }
 
+void source_close(struct source *source)
+{
+    while (!list_empty(&source->abandoned))
+        close_attempt(list_entry(source->abandoned.next, struct attempt, node));
+}
+
 void source_ask(struct source *source, struct query *query)
 {
     query->source = source;
@@ -186,7 +214,11 @@ void query_cancel(struct query *query)
     leave_line(query);
     if (!query->attempt)
         return;
-    close_attempt(query);
+    if (fetch_resolving(&query->attempt->fetch)) {
+        abandon(query->attempt);
+        return;
+    }
+    close_attempt(query->attempt);
     pump(query->source);
 }
 

@@ -42,6 +42,7 @@ struct source {
     struct fetcher *fetcher;
     struct list line;
     size_t open;
+    struct list abandoned;    // of those, attempts that nobody waits for
     bool failing;             // its last word was neither yes nor no
     uint64_t recovery_log_ms; // when the log may say again that it answers
     struct log_limit limits[ACCESS_REASONS];
@@ -61,6 +62,9 @@ struct query {
 
 void source_init(struct source *source, enum source_kind kind, const char *address,
                  const char *ca_file, struct fetcher *fetcher);
+
+// After its queries, and before the fetcher.
+void source_close(struct source *source);
 
 // `query` has its key, address and callback; the rest is filled here.
 void source_ask(struct source *source, struct query *query);
