@@ -120,7 +120,9 @@ static void count_ready(struct stream *stream)
 static const char *const hints[TLS_FAILURES] = {
     [TLS_FAILURE_NOT_TLS] = "; this port speaks TLS",
     [TLS_FAILURE_SNI] = "; it asked for another host name than --hostname, or for none",
-    [TLS_FAILURE_CLIENT_ALERT] = "; the client refused, most often because of our certificate",
+    [TLS_FAILURE_CLIENT_ALERT] =
+        "; the client refused, most often because of our certificate: is its pin (certname) in the "
+        "DERP map the one printed at the start, or its authority one that the client knows?",
 };
 
 static struct log_limit failure_logs[TLS_FAILURES] = {[0 ... TLS_FAILURES - 1] = LOG_LIMIT_INIT};

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"tailscale.com/derp"
+	"tailscale.com/derp/derphttp"
 	"tailscale.com/derp/derpserver"
 	"tailscale.com/tailcfg"
 	"tailscale.com/types/key"
@@ -146,4 +147,69 @@ func TestRateConfig(t *testing.T) {
 	r.cmd.Process.Signal(syscall.SIGHUP)
 	waitFor(t, "the limit to be lifted", func() bool { return burst() < 500*time.Millisecond })
 	r.stop()
+}
+
+// TestClientsAreToldOfLimits shows what Go's client hears: the limits of the
+// time at its login, and those of a reload with its next keep-alive, which only
+// the long run waits for.
+func TestClientsAreToldOfLimits(t *testing.T) {
+	t.Parallel()
+	if isOriginal() {
+		return // it tells nobody
+	}
+	const keepAlive = 65 * time.Second
+	file := filepath.Join(t.TempDir(), "rate.json")
+	write := func(bytesPerSecond, burst uint64) {
+		t.Helper()
+		text, err := json.Marshal(derpserver.RateConfig{
+			PerClientRateLimitBytesPerSec: bytesPerSecond, PerClientRateBurstBytes: burst})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(200_000, 100_000)
+	r := startRelay(t, setup{args: []string{"--rate-config", file}})
+	// expect reads from a client that nobody else reads from.
+	expect := func(c *derphttp.Client, bytesPerSecond, burst int) {
+		t.Helper()
+		for {
+			m, err := c.Recv()
+			if err != nil {
+				t.Fatal(err)
+			}
+			info, ok := m.(derp.ServerInfoMessage)
+			if !ok {
+				continue
+			}
+			if info.TokenBucketBytesPerSecond != bytesPerSecond || info.TokenBucketBytesBurst != burst {
+				t.Fatalf("told %+v, want %d and %d", info, bytesPerSecond, burst)
+			}
+			return
+		}
+	}
+	newClient := func() *derphttp.Client {
+		t.Helper()
+		c := r.newClient(t, key.NewNode())
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+
+	stays := newClient()
+	expect(stays, 200_000, 100_000)
+	write(400_000, 200_000)
+	r.cmd.Process.Signal(syscall.SIGHUP)
+	waitFor(t, "the reload", func() bool {
+		varz, err := r.scrape()
+		return err == nil && varz["derp_rate_limit_per_client_bytes_per_second"] == 400_000
+	})
+	expect(newClient(), 400_000, 200_000)
+	if testing.Short() {
+		return
+	}
+	late := time.AfterFunc(keepAlive+patience, func() { stays.Close() })
+	defer late.Stop()
+	expect(stays, 400_000, 200_000)
 }

@@ -9,6 +9,7 @@ KEY_OPTIONS = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
 
 class Authority:
     def __init__(self, folder):
+        self.folder = folder
         self.certificate = os.path.join(folder, "ca.crt")
         self.key = os.path.join(folder, "ca.key")
         os.makedirs(folder)

@@ -7,9 +7,9 @@ from .program import CommandFailed
 from .waiting import wait_until
 
 CONFIG = """\
-server_url: http://{address}:{port}
+server_url: {url}
 listen_addr: {address}:{port}
-metrics_listen_addr: ""
+{tls}metrics_listen_addr: ""
 grpc_listen_addr: 127.0.0.1:{grpc_port}
 noise: {{private_key_path: {folder}/noise.key}}
 prefixes: {{v4: 100.64.0.0/10, v6: fd7a:115c:a1e0::/48, allocation: sequential}}
@@ -25,6 +25,11 @@ dns: {{magic_dns: false, base_domain: tailnet.test, override_local_dns: false}}
 unix_socket: {folder}/headscale.sock
 log: {{level: info}}
 """
+TLS = """\
+tls_cert_path: {certificate}.crt
+tls_key_path: {certificate}.key
+"""
+HTTPS_PORT = 443
 USER = "test"
 GRPC_ABOVE = 42363  # its port above that of HTTP
 
@@ -42,24 +47,30 @@ def derp_map(relays):
 
 
 class Headscale:
-    def __init__(self, program, namespace, address, folder, port=8080):
+    """With `domain` and an authority it serves HTTPS, at that port and under that name."""
+
+    def __init__(self, program, namespace, address, folder, port=8080, domain=None, authority=None):
         self.program = program
         self.namespace = namespace
         self.folder = folder
-        self.url = f"http://{address}:{port}"
+        self.url = f"https://{domain}" if domain else f"http://{address}:{port}"
         self.address = address
-        self.port = port
+        self.port = HTTPS_PORT if domain else port
+        self.tls = TLS.format(certificate=os.path.join(folder, domain)) if domain else ""
         self.config = os.path.join(folder, "headscale.yaml")
         self.map_file = os.path.join(folder, "derp.yaml")
         os.makedirs(folder)
+        if domain:
+            authority.issue(domain, folder)
         self.configure(map_file=self.map_file)
         self.running = None
 
     def configure(self, map_file="", map_url=""):
         """Where the map comes from, as of the next start."""
         with open(self.config, "w", encoding="ascii") as file:
-            file.write(CONFIG.format(address=self.address, port=self.port, grpc_port=self.port + GRPC_ABOVE,
-                                     folder=self.folder, map_file=map_file, map_url=map_url))
+            file.write(CONFIG.format(
+                url=self.url, address=self.address, port=self.port, tls=self.tls, grpc_port=self.port + GRPC_ABOVE,
+                folder=self.folder, map_file=map_file, map_url=map_url))
 
     def set_relays(self, relays):
         """There must be a map before the start."""

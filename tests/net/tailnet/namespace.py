@@ -12,7 +12,8 @@ from .waiting import wait_until
 
 # In a chroot / is no mount of its own and stays as it is.
 KEEP = ('mount --make-rprivate / 2>/dev/null; mount --bind "$0/hosts" /etc/hosts && '
-        'mount --bind "$0/resolv.conf" /etc/resolv.conf && exec sleep infinity')
+        'mount --bind "$0/resolv.conf" /etc/resolv.conf && '
+        'mount --bind "$0/ca-certificates.crt" /etc/ssl/certs/ca-certificates.crt && exec sleep infinity')
 PREFIX = "tailnet"  # of every folder here: tailnet-PID-WORD, PID being the process that made it
 
 
@@ -50,7 +51,7 @@ def namespace_of(pid):
 class Namespace:
     """Created at once; delete() also ends whatever still runs in it. A process of ours that sleeps keeps it, so that it
     has no name in the file system, which not every root folder allows, and goes when we do. `etc` is a folder with the
-    files that stand in for /etc/hosts and /etc/resolv.conf."""
+    files that stand in for /etc/hosts, /etc/resolv.conf and the authorities that a machine trusts."""
 
     def __init__(self, etc):
         self.keeper = subprocess.Popen(

@@ -62,12 +62,16 @@ class Relay:
     def start(self, program, arguments=(), env=None, hostname=None):
         """`hostname` with a certificate in the folder; without it, the relay is known by address and pin."""
         self.hostname = hostname or self.address
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("TS_", "DERP"))}
-        environment = dict(clean, TS_DEBUG_TRUSTED_CIDRS=f"{self.address}/32", **(env or {}))
-        self.running = self.namespace.start(
+        return self.run(
             [program, "-a", f"{self.address}:{self.port}", "--hostname", self.hostname, "--certmode", "manual",
              "--certdir", self.folder, "-c", os.path.join(self.folder, KEY_FILE), "--http-port", "80", "--stun-port",
-             self.stun_port, *arguments], self.log_file, env=environment)
+             self.stun_port, *arguments], env)
+
+    def run(self, words, env=None):
+        """By any words that start it at `hostname` and `port`."""
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("TS_", "DERP"))}
+        environment = dict(clean, TS_DEBUG_TRUSTED_CIDRS=f"{self.address}/32", **(env or {}))
+        self.running = self.namespace.start(words, self.log_file, env=environment)
         self.running.wait_ready(self.varz, "the relay's metrics")
         return self
 

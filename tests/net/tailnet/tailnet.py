@@ -16,10 +16,13 @@ from .relay import Relay
 from .waiting import wait_until
 
 # On the loopback device of the middle, so that it is the same from every side.
-MIDDLE_ADDRESS = "192.0.2.1"
-DOMAIN = "derp.tailnet.test"  # the same, by name
+# They and the names are those of the README, so that its commands run as they are.
+MIDDLE_ADDRESS = "203.0.113.1"
+DOMAIN = "derp.example.com"  # the same, by name
+HEADSCALE_DOMAIN = "headscale.example.com"  # and by another, for a Headscale with a certificate
 MIDDLE_ADDRESS6 = "2001:db8::1"
-HOSTS = f"127.0.0.1 localhost\n{MIDDLE_ADDRESS} {DOMAIN}\n{MIDDLE_ADDRESS6} {DOMAIN}\n"
+HOSTS = (f"127.0.0.1 localhost\n{MIDDLE_ADDRESS} {DOMAIN} {HEADSCALE_DOMAIN}\n"
+         f"{MIDDLE_ADDRESS6} {DOMAIN} {HEADSCALE_DOMAIN}\n")
 NO_SERVER = "nameserver 127.0.0.1\n"  # what is not in hosts is not there, and that at once
 HEADSCALE_ADDRESS = "10.0.0.1"  # a private one, or nodes insist on HTTPS after a while
 HEADSCALE_PORT = 8080
@@ -74,11 +77,12 @@ class Tailnet:
         self.cleanup.close()
 
     def build(self):
+        self.authority = Authority(self.subfolder("ca"))
         os.mkdir(self.subfolder("etc"))
         for name, text in (("hosts", HOSTS), ("resolv.conf", NO_SERVER)):
             with open(self.subfolder(os.path.join("etc", name)), "w", encoding="ascii") as file:
                 file.write(text)
-        self.authority = Authority(self.subfolder("ca"))
+        shutil.copy(self.authority.certificate, self.subfolder("etc/ca-certificates.crt"))
         self.middle = self.namespace()
         self.middle.sysctl("net.ipv4.ip_forward", 0)
         for address in (MIDDLE_ADDRESS + "/32", MIDDLE_ADDRESS6 + "/128", HEADSCALE_ADDRESS + "/32"):
@@ -95,11 +99,11 @@ class Tailnet:
         self.cleanup.callback(namespace.delete)
         return namespace
 
-    def add_headscale(self):
-        """The control server of one more network."""
+    def add_headscale(self, address=HEADSCALE_ADDRESS, domain=None):
+        """The control server of one more network. With `domain` it has a certificate, and the port of HTTPS."""
         number = len(self.headscales)
-        headscale = Headscale(self.programs["headscale"], self.middle, HEADSCALE_ADDRESS,
-                              self.subfolder(f"headscale{number}"), HEADSCALE_PORT + number)
+        headscale = Headscale(self.programs["headscale"], self.middle, address, self.subfolder(f"headscale{number}"),
+                              HEADSCALE_PORT + number, domain, self.authority)
         self.headscales.append(headscale)
         self.cleanup.callback(headscale.stop)
         headscale.set_relays([self.relay])
