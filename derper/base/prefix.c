@@ -59,9 +59,11 @@ static bool contains(const struct prefix *prefix, const struct in6_addr *address
 {
     const bool mapped = IN6_IS_ADDR_V4MAPPED(address);
 
-    if (mapped != (prefix->family == AF_INET))
-        return false;
-    return same_bits(prefix->address, address->s6_addr + (mapped ? 12 : 0), prefix->bits);
+    if (prefix->family == AF_INET)
+        return mapped && same_bits(prefix->address, address->s6_addr + 12, prefix->bits);
+    // One that says ::ffff: means IPv4, ::/0 does not.
+    return (!mapped || prefix->bits >= 96) &&
+           same_bits(prefix->address, address->s6_addr, prefix->bits);
 }
 
 bool prefixes_contain(const struct prefix *prefixes, size_t count, const struct in6_addr *address)

@@ -22,8 +22,8 @@ bool prefix_from_address(struct prefix *out, const char *text);
 // `len` characters, "address/bits"; the bits must be there.
 bool prefix_from_text(struct prefix *out, const char *text, size_t len);
 
-// Whether one of the ranges holds `address`; IPv4 comes as a mapped address, and only IPv4 ranges
-// hold that.
+// Whether one of the ranges holds `address`; IPv4 comes as a mapped address, which ranges hold that
+// are of IPv4 or of mapped addresses alone, as in "::ffff:10.0.0.0/104".
 bool prefixes_contain(const struct prefix *prefixes, size_t count, const struct in6_addr *address);
 
 #endif

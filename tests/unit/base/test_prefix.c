@@ -84,15 +84,27 @@ static void test_families_apart(void **state)
     (void)state;
     assert_false(holds("0.0.0.0/0", "2001:db8::1"));
     assert_false(holds("::/0", "::ffff:192.0.2.1"));
+    assert_false(holds("::ffff:0:0/95", "::ffff:192.0.2.1"));
+}
+
+// As people copy them from the logs of other programs.
+static void test_mapped(void **state)
+{
+    (void)state;
+    assert_true(holds("::ffff:0:0/96", "::ffff:192.0.2.1"));
+    assert_false(holds("::ffff:0:0/96", "2001:db8::1"));
+    assert_true(holds("::ffff:10.0.0.0/104", "::ffff:10.255.0.1"));
+    assert_false(holds("::ffff:10.0.0.0/104", "::ffff:11.0.0.1"));
+    assert_true(holds("::ffff:192.0.2.1/128", "::ffff:192.0.2.1"));
+    assert_false(holds("::ffff:192.0.2.1/128", "::ffff:192.0.2.0"));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),
-        cmocka_unit_test(test_address),
-        cmocka_unit_test(test_contains),
-        cmocka_unit_test(test_families_apart),
+        cmocka_unit_test(test_text),     cmocka_unit_test(test_address),
+        cmocka_unit_test(test_contains), cmocka_unit_test(test_families_apart),
+        cmocka_unit_test(test_mapped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
