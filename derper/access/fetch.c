@@ -300,7 +300,7 @@ bool fetch_resolving(const struct fetch *fetch)
 {
     curl_off_t took_us = 0; // 0 until there is an address
 
-    if (!fetch->easy || !fetch->looked_up)
+    if (!fetch->easy || !fetch->looked_up || fetch->request.socket)
         return false;
     curl_easy_getinfo(fetch->easy, CURLINFO_NAMELOOKUP_TIME_T, &took_us);
     return took_us == 0;
