@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Who may connect: --verify-clients, --verify-client-url, --allow-keys, and what becomes of those who are in."""
+import contextlib
 import os
 import resource
 import shutil
@@ -15,27 +16,41 @@ import certs
 from derper import BINARY, SANITIZED, environment, workers
 from peer import Closed, frame, send_packet
 from sources import Agent, Verify
-from waiting import wait_until
+from slow import slow_case
+from waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.ours
 
 LIMIT = 5.0
 
 
-@pytest.fixture
-def folder():
-    """A short path: the names of sockets are bounded."""
+@contextlib.contextmanager
+def short_folder():
+    """The names of sockets are bounded."""
     path = tempfile.mkdtemp(prefix="acc")
     yield path
     shutil.rmtree(path)
 
 
-@pytest.fixture
-def made():
+@contextlib.contextmanager
+def stopped_in_the_end():
+    """Yields made(source)."""
     sources = []
     yield lambda source: sources.append(source) or source
     for source in sources:
         source.stop()
+
+
+@pytest.fixture
+def folder():
+    with short_folder() as path:
+        yield path
+
+
+@pytest.fixture
+def made():
+    with stopped_in_the_end() as made:
+        yield made
 
 
 @pytest.fixture
@@ -48,7 +63,7 @@ def verify(made):
     return made(Verify())
 
 
-def is_let_in(relay, key, patience=LIMIT + 3):
+def is_let_in(relay, key, patience=LIMIT + PATIENCE):
     """Logs in; True when ServerInfo comes, False when the connection is closed without a word."""
     peer = relay.peer(key)
     peer.upgrade()
@@ -133,23 +148,26 @@ def test_agent_comes_and_goes(start, folder, made):
     assert reasons(relay, path) == {"no_socket": 1, "not_listening": 1, "not_running": 1, "member": 2}
 
 
-def test_agent_that_hangs(start, agent):
+@slow_case
+def test_agent_that_hangs(start):
     """Whoever asks is refused after five seconds, whoever goes is forgotten, and the others do not notice."""
-    agent.silent()
-    relay = start("plain", "--verify-clients", "--socket", agent.path, *workers(1))
-    waiting, gone = relay.peer(), relay.peer()
-    for peer in (waiting, gone):
-        peer.upgrade()
-        peer.write(peer.client_info())
-    begin = time.monotonic()
-    relay.wait_varz(lambda s: s["derper_admission_pending"] == 2, "both to be asked about")
-    gone.close()
-    relay.wait_varz(lambda s: s["derper_admission_cancelled"] == 1, "the one that went to be forgotten")
-    assert relay.get("/").status == 200
-    waiting.expect_closed(LIMIT + 2)
-    assert LIMIT - 0.2 < time.monotonic() - begin < LIMIT + 2
-    assert reasons(relay, agent.path) == {"timed_out": 1}
-    assert relay.varz()["derp_current_connections"] == 0
+    with short_folder() as folder, stopped_in_the_end() as made:
+        agent = made(Agent(os.path.join(folder, "s")))
+        agent.silent()
+        relay = start("plain", "--verify-clients", "--socket", agent.path, *workers(1))
+        waiting, gone = relay.peer(), relay.peer()
+        begin = time.monotonic()
+        for peer in (waiting, gone):
+            peer.upgrade()
+            peer.write(peer.client_info())
+        relay.wait_varz(lambda s: s["derper_admission_pending"] == 2, "both to be asked about")
+        gone.close()
+        relay.wait_varz(lambda s: s["derper_admission_cancelled"] == 1, "the one that went to be forgotten")
+        assert relay.get("/").status == 200
+        waiting.expect_closed(LIMIT + PATIENCE)
+        assert time.monotonic() - begin > LIMIT - 0.1
+        assert reasons(relay, agent.path) == {"timed_out": 1}
+        assert relay.varz()["derp_current_connections"] == 0
 
 
 def test_grace_bridges_an_outage(start, folder):
@@ -174,21 +192,23 @@ def test_any_of_several_agents(start, folder, made):
     assert [is_let_in(relay, key) for key in (of_first, of_second, stranger)] == [True, True, False]
 
 
-def test_debug_check_asks_the_agent(start, folder, made):
+@slow_case
+def test_debug_check_asks_the_agent(start):
     """Good while tailscaled is well; otherwise it says what is wrong, and so does the log at the start."""
     def check():
         answer = relay.get("/debug/check")
         return answer.status, answer.text
 
-    path = os.path.join(folder, "tailscaled.sock")
-    relay = start("plain", "--verify-clients", "--socket", path)
-    relay.wait_log("--verify-clients: there is no tailscaled socket")
-    assert check()[0] == 500 and "there is no tailscaled socket" in check()[1]
-    agent = made(Agent(path))
-    wait_until(lambda: check() == (200, "derp.Server ConsistencyCheck okay"), "the check to be good", 15)
-    relay.wait_log(r"--verify-clients: tailscaled \(.*\) is asked who may connect")
-    agent.members.clear()
-    wait_until(lambda: "does not know its own key" in check()[1], "the check to fail", 15)
+    with short_folder() as folder, stopped_in_the_end() as made:
+        path = os.path.join(folder, "tailscaled.sock")
+        relay = start("plain", "--verify-clients", "--socket", path)
+        relay.wait_log("--verify-clients: there is no tailscaled socket")
+        assert check()[0] == 500 and "there is no tailscaled socket" in check()[1]
+        agent = made(Agent(path))
+        wait_until(lambda: check() == (200, "derp.Server ConsistencyCheck okay"), "the check to be good", 20)
+        relay.wait_log(r"--verify-clients: tailscaled \(.*\) is asked who may connect")
+        agent.members.clear()
+        wait_until(lambda: "does not know its own key" in check()[1], "the check to fail", 20)
 
 
 # URLs
@@ -226,8 +246,7 @@ def test_url_with_a_fault(start, verify, fault, fail_open):
     assert is_let_in(relay, key) == (is_silence and fail_open)
 
 
-@pytest.mark.parametrize("fail_open", [True, False])
-def test_url_that_hangs_or_is_gone(start, fail_open):
+def check_url_that_hangs_or_is_gone(start, fail_open):
     key = PrivateKey.generate()
     verify = Verify()
     verify.silent()
@@ -236,6 +255,16 @@ def test_url_that_hangs_or_is_gone(start, fail_open):
     verify.stop()
     assert is_let_in(relay, key) == fail_open
     assert reasons(relay, verify.url) == {"timed_out": 1, "unreachable": 1}
+
+
+@slow_case
+def test_url_that_hangs_or_is_gone_lets_in(start):
+    check_url_that_hangs_or_is_gone(start, True)
+
+
+@slow_case
+def test_url_that_hangs_or_is_gone_refuses(start):
+    check_url_that_hangs_or_is_gone(start, False)
 
 
 def test_url_by_https(start, folder, made, authority):
@@ -276,9 +305,10 @@ def test_every_check_must_allow(start, agent, verify):
 
 # The list
 
-def test_list_is_reloaded(start, folder):
+@slow_case
+def test_list_is_reloaded(start):
     first, second = PrivateKey.generate(), PrivateKey.generate()
-    path = os.path.join(folder, "keys")
+    path = os.path.join(start.folder, "keys")
     certs.write_whole(path, b"# members\n" + names(first).encode())
     relay = start("ip", "--allow-keys", path)
     assert [is_let_in(relay, key) for key in (first, second)] == [True, False]
@@ -314,12 +344,13 @@ def test_frames_behind_client_info_wait(start, agent):
     agent.add(eager, receiver)
     relay = start("ip", "--verify-clients", "--socket", agent.path)
     to = relay.join(receiver)
-    agent.delay = 0.5
+    agent.delay = LIMIT - 1
     peer = relay.peer(eager)
     peer.upgrade()
     peer.write(peer.client_info() + send_packet(to.public, b"early") + frame(0x07, b"\x01"))
     peer.write(send_packet(to.public, b"later"))
     to.expect_quiet(0.2)
+    agent.released.set()
     peer.read_server_info()
     to.expect_packet(peer.public, b"early")
     to.expect_packet(peer.public, b"later")
@@ -332,7 +363,7 @@ def test_what_waits_is_bounded(start, agent):
     peer = relay.peer()
     peer.upgrade()
     peer.write(peer.client_info() + send_packet(bytes(range(32)), bytes(30000)))
-    peer.expect_closed(LIMIT - 1)
+    peer.expect_closed()
     assert relay.varz()['derper_client_ends{reason="sent_before_admission"}'] == 1
 
 
@@ -344,7 +375,7 @@ def test_recheck_closes_who_is_withdrawn(start, folder):
     first, second = relay.join(stays), relay.join(goes)
     wait_until(lambda: agent.asked.count(second.public) >= 3, "to be asked about again")
     agent.members.discard(second.public)
-    second.expect_closed(3)
+    second.expect_closed()
     agent.stop()  # an outage closes nobody, even without grace
     relay.wait_varz(lambda s: s.total("derper_admission_answers", reason="not_listening") >= 3, "rechecks in vain")
     first.fence()
@@ -371,7 +402,7 @@ def test_relay_stops_while_it_asks(start, agent):
         peer.upgrade()
         peer.write(peer.client_info())
     relay.wait_varz(lambda s: s["derper_admission_pending"] == 200, "all to be asked about")
-    assert relay.stop() < 3
+    assert relay.stop() < LIMIT - 1
 
 
 # A crowd
@@ -416,7 +447,7 @@ def test_crowd_at_a_slow_source(start, request, kind):
         last = time.monotonic()
         for peer in peers:
             try:
-                peer.read_frame(max(0.1, last + LIMIT + 3 - time.monotonic()))
+                peer.read_frame(max(1, last + LIMIT + PATIENCE - time.monotonic()))
             except Closed:
                 again.append(peer.key)
                 peer.close()
@@ -425,7 +456,7 @@ def test_crowd_at_a_slow_source(start, request, kind):
         assert all(bytes(k.public_key) in asked for k in set(waiting) - set(again))
         waiting = again
     assert source.most_open <= MOST_OPEN + (kind == "agent")  # how it is, is asked beside
-    assert longest < LIMIT + 1
+    assert longest < LIMIT + 4  # the limit of a login is twice as long
     samples = relay.varz()
     assert samples["derp_current_connections"] == len(keys)
     assert samples['derper_admission_verdicts{verdict="allowed"}'] == len(keys)

@@ -2,6 +2,7 @@
 """Limits on new connections, and on what each client may send."""
 import json
 import os
+import select
 import socket
 import struct
 import threading
@@ -11,7 +12,7 @@ import pytest
 
 from derper import SANITIZED, workers
 from peer import KEEP_ALIVE, PING, PONG, RECV_PACKET, RUST_INFO, SERVER_INFO, Closed, frame, send_packet
-from waiting import wait_until
+from waiting import despite_stalls, wait_until
 
 pytestmark = pytest.mark.ours
 
@@ -102,12 +103,13 @@ def packets_of(amount):
 
 @pytest.mark.parametrize("mode", ["plain", "ip"])
 @pytest.mark.parametrize("count", [1, 2])
+@despite_stalls
 def test_flood_is_held_to_the_rate(start, rate_file, mode, count):
-    """Within 10 %, over some seconds, after the burst; and nothing is lost or overtaken."""
+    """Within 10 %, over more than a second, after the burst; and nothing is lost or overtaken."""
     rate_file.write(RATE)
     relay = start(mode, f"--rate-config={rate_file.path}", *workers(count))
     a, b = relay.join(info=RUST_INFO), relay.join(info=RUST_INFO)
-    burst, rest = packets_of(BURST), packets_of(3 * RATE)
+    burst, rest = packets_of(BURST), packets_of(1.5 * RATE)
     flood = Flood(a, b.public, burst + packets_of(READ) + 2 + rest)
 
     took = receive(b, 0, burst)
@@ -126,7 +128,7 @@ def test_others_are_not_held_up(start, rate_file):
     rate_file.write(RATE)
     relay = start("plain", f"--rate-config={rate_file.path}", "--workers=1")
     a, b, c = (relay.join(info=RUST_INFO) for _ in range(3))
-    flood = Flood(a, b.public, packets_of(5 * RATE))
+    Flood(a, b.public, packets_of(40 * RATE))
     wait_until(lambda: waited(relay) > 3, "the flood to be paused")
     times, back = [], []
     for number in range(100):
@@ -138,11 +140,10 @@ def test_others_are_not_held_up(start, rate_file):
         c.write(send_packet(a.public, b"to the paused one"))
         assert a.expect(RECV_PACKET)[32:] == b"to the paused one"
         back.append(time.monotonic() - begin)
-    assert relay.varz()["derp_bytes_received"] < 4 * RATE, "the flood was over before the end"
+    assert relay.varz()["derp_bytes_received"] < 39 * RATE, "the flood was over before the end"
     if not SANITIZED:
-        assert sorted(times)[50] < 0.01 and sorted(back)[50] < 0.01, (sorted(times)[50], sorted(back)[50])
-    receive(b, 0, packets_of(5 * RATE))
-    flood.join()
+        assert sorted(times)[50] < 0.03 and sorted(back)[50] < 0.03, (sorted(times)[50], sorted(back)[50])
+    a.socket.shutdown(socket.SHUT_RDWR)
 
 
 def test_reload_is_followed_live(start, rate_file):
@@ -151,25 +152,42 @@ def test_reload_is_followed_live(start, rate_file):
     assert f"each client may send {RATE} bytes a second and {BURST} at once" in relay.log()
     a, b = relay.join(info=RUST_INFO), relay.join(info=RUST_INFO)
     ahead = packets_of(BURST + READ) + 2
-    number = 0
     flood = Flood(a, b.public, 100_000)
 
-    def check(rate):
-        """Within 5 % and one read, behind the burst and what is on its way still from before."""
-        nonlocal number
-        receive(b, number, 2 * ahead)
-        count = packets_of(2 * rate)
-        took = receive(b, number + 2 * ahead, count)
-        number += 2 * ahead + count
-        assert abs(took - count * FRAME / rate) < 0.05 * count * FRAME / rate + READ / rate, took
+    def skip(count):
+        """The number of the packet that comes so many behind the next one, at least; what b takes too late is lost."""
+        last = next_number(b)
+        end = last + count
+        while last < end:
+            fresh = next_number(b)
+            assert fresh > last
+            last = fresh
+        return last
 
-    check(RATE)
-    rate_file.write(4 * RATE)
-    reload(relay, rf"SIGHUP: each client may now send {4 * RATE} bytes .* \(before: {RATE} bytes")
-    check(4 * RATE)
-    rate_file.write(RATE // 2)
-    reload(relay, rf"SIGHUP: each client may now send {RATE // 2} bytes")
-    check(RATE // 2)
+    def measure():
+        """Behind the burst, and what is on its way still from before: bytes a second."""
+        first, begin = skip(2 * ahead), time.monotonic()
+        last = skip(packets_of(rate))
+        return (last - first) * FRAME / (time.monotonic() - begin)
+
+    def check():
+        """Within 5 % and one read a second. A stall spoils one measurement, a wrong rate all."""
+        slack = 0.05 * rate + READ
+        measured = [measure()]
+        while abs(measured[-1] - rate) > slack:
+            assert len(measured) < 4, measured
+            measured.append(measure())
+
+    rate = RATE
+    check()
+    rate = 4 * RATE
+    rate_file.write(rate)
+    reload(relay, rf"SIGHUP: each client may now send {rate} bytes .* \(before: {RATE} bytes")
+    check()
+    rate = RATE // 2
+    rate_file.write(rate)
+    reload(relay, rf"SIGHUP: each client may now send {rate} bytes")
+    check()
     samples = relay.varz()
     assert samples["derp_rate_limit_per_client_bytes_per_second"] == RATE // 2
     assert samples["derp_rate_limit_per_client_burst_bytes"] == BURST
@@ -177,11 +195,8 @@ def test_reload_is_followed_live(start, rate_file):
     reload(relay, r"SIGHUP: each client may now send as much as it likes \(before: ")
     assert relay.varz()["derp_rate_limit_per_client_bytes_per_second"] == 0
     quiet = waited(relay)
-    begin, last = time.monotonic(), number - 1
-    while last < number + packets_of(20 * RATE):  # faster than this reader: the queue may drop some, in order
-        fresh = next_number(b)
-        assert fresh > last
-        last = fresh
+    begin = time.monotonic()
+    skip(packets_of(20 * RATE))  # faster than this reader: the queue may drop some, in order
     assert time.monotonic() - begin < 10
     assert waited(relay) == quiet
     a.socket.shutdown(socket.SHUT_RDWR)
@@ -214,20 +229,19 @@ def test_clients_are_told(start, rate_file):
 
 @pytest.mark.parametrize("end", ["half_close", "reset", "close"])
 def test_client_ends_while_it_is_paused(start, rate_file, end):
-    rate_file.write(RATE)
+    rate_file.write(10 * RATE)
     relay = start("plain", f"--rate-config={rate_file.path}")
     a, b = relay.join(info=RUST_INFO), relay.join(info=RUST_INFO)
     if end == "half_close":
-        count = packets_of(RATE)
-        flood = Flood(a, b.public, count)
-        flood.join()
-        a.half_close()
-        receive(b, 0, count)
+        count = packets_of(2 * RATE)
+        Flood(a, b.public, count).join()
     else:
         stuff(a, b.public)
-        wait_until(lambda: waited(relay) > 0, "the flood to be paused")
-        getattr(a, end)()
-    relay.wait_varz(lambda samples: samples["derp_current_connections"] == 1, "the client to be gone", patience=30)
+    wait_until(lambda: waited(relay) > 0, "the flood to be paused")
+    getattr(a, end)()
+    samples = relay.wait_varz(lambda s: s["derp_current_connections"] == 1, "the client to be gone", patience=30)
+    if end == "half_close":
+        assert samples["derp_packets_received"] == count
 
 
 def test_memory_of_paused_clients_does_not_grow(start, rate_file):
@@ -239,7 +253,7 @@ def test_memory_of_paused_clients_does_not_grow(start, rate_file):
     for peer in peers:
         stuff(peer, to.public)
     wait_until(lambda: waited(relay) >= len(peers), "all to be paused")
-    time.sleep(1)
+    time.sleep(0.5)
     assert relay.varz()["derp_current_connections"] == 51
     # Each may have a frame begun (8 KiB and as much again), and what came of its burst waits for one reader.
     relay.assert_memory(before, 50 * 16 + 8 * 1024)
@@ -276,13 +290,19 @@ def test_check_takes_a_good_file(start, rate_file):
 
 # New connections
 
-def ends_at_once(link):
+def count_ended(links):
+    """Of connections on which nothing was said."""
+    poll = select.poll()
+    for link in links:
+        poll.register(link.socket, select.POLLIN)
+    return len(poll.poll(0))
+
+
+def within_limit(act):
     try:
-        return link.read_to_end(patience=0.3) == b""
-    except Closed:
-        return True
-    except Exception:  # it is still there
-        return False
+        return act()
+    except (Closed, OSError):
+        return None
 
 
 @pytest.mark.parametrize("mode", ["plain", "ip"])
@@ -290,25 +310,21 @@ def ends_at_once(link):
 def test_connections_over_the_limit_are_closed(start, mode, count):
     """The workers have one limit together, and the process lives on."""
     relay = start(mode, "--accept-connection-limit=2", "--accept-connection-burst=20", *workers(count))
+    begin = time.monotonic()
     links = [relay.tcp() for _ in range(60)]
-    gone = sum(ends_at_once(link) for link in links)
-    assert 30 <= gone <= 40, gone
-    relay.close_links()
+
+    def all_judged():
+        may_be_in = 21 + 2 * (time.monotonic() - begin)
+        return count_ended(links) >= len(links) - may_be_in
+
+    wait_until(all_judged, "those over the limit to be closed")
+    gone = count_ended(links)
+    assert gone <= 40
     relay.wait_log("a new connection was closed, as more than 2 a second came and 20 at once")
-    time.sleep(1.2)
-    a = relay.join()
-    samples = wait_until(lambda: metrics_within_limit(relay), "the metrics", patience=5)
+    relay.close_links()
+    samples = wait_until(lambda: within_limit(relay.varz), "the metrics", pause=0.2)
     assert samples["tls_listener_rejected_connections"] >= gone
-    a.write(frame(PING, bytes(8)))
-    a.expect(PONG)
-
-
-def metrics_within_limit(relay):
-    try:
-        return relay.varz()
-    except (Closed, OSError, AssertionError):
-        time.sleep(0.6)
-        return None
+    wait_until(lambda: within_limit(relay.join), "a client to get in", pause=0.2).fence()
 
 
 def test_the_http_port_is_not_limited(start):
