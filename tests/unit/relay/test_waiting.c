@@ -61,6 +61,7 @@ static void stop(void)
     worker_stop(worker);
     uv_run(&worker->loop, UV_RUN_DEFAULT);
     assert_int_equal(outgoing_waiting_bytes(worker), 0);
+    assert_int_equal(worker->client_count, 0);
     worker_deinit(worker);
     free(worker);
     directory_deinit(&relay.directory);
@@ -219,6 +220,63 @@ static void test_who_reads_loses_nothing(void **state)
     assert_true(closed_for_memory() > 0);
     reader = NULL;
     stop();
+}
+
+// Reads at least so much, as far as it comes. Returns how much that is.
+static size_t read_some(size_t i, size_t most)
+{
+    uint8_t bytes[2048];
+    size_t got = 0;
+
+    for (int tries = 0; got < most && tries < 10; tries++) {
+        const ssize_t n = recv(far_ends[i], bytes, sizeof bytes, 0);
+
+        if (n > 0) {
+            got += (size_t)n;
+            tries = 0;
+        }
+        turn();
+    }
+    return got;
+}
+
+// A client that goes amid a write: what the kernel has is sent, the rest is lost, each of its kind.
+static void test_lost_amid_a_write(void **state)
+{
+    static const size_t read_bytes[] = {0, 8000, 20000, 40000, 60000};
+    enum { DISCO = 20, OTHER = 60, FRAME_BYTES = 1000 };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof read_bytes / sizeof read_bytes[0]; i++) {
+        struct client *client;
+        int64_t whole, disco;
+        size_t got;
+
+        start();
+        client = join();
+        turn();
+        read_some(0, FRAME_SERVER_KEY_BYTES);
+        for (int n = 0; n < OTHER; n++)
+            give(client, PACKET_OTHER, FRAME_BYTES - FRAME_HEADER_BYTES);
+        for (int n = 0; n < DISCO; n++)
+            give(client, PACKET_DISCO, FRAME_BYTES - FRAME_HEADER_BYTES);
+        turn();
+        got = read_some(0, read_bytes[i]);
+        assert_true(stream_blocked(client->stream));
+        client_close(client, CLIENT_END_RESET);
+        got += read_some(0, SIZE_MAX);
+        whole = (int64_t)got / FRAME_BYTES;
+        disco = whole < DISCO ? whole : DISCO;
+        assert_in_range(whole, 1, DISCO + OTHER - 1);
+        assert_int_equal(counter_read(&worker->counters.packets_sent), whole);
+        assert_int_equal(
+            counter_read(&worker->counters.packets_dropped[DROP_GONE_DISCONNECTED][PACKET_DISCO]),
+            DISCO - disco);
+        assert_int_equal(
+            counter_read(&worker->counters.packets_dropped[DROP_GONE_DISCONNECTED][PACKET_OTHER]),
+            OTHER - (whole - disco));
+        stop();
+    }
 }
 
 // What a client may hold while too much waits.
@@ -570,6 +628,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_many_that_do_not_read),
         cmocka_unit_test(test_who_reads_loses_nothing),
+        cmocka_unit_test(test_lost_amid_a_write),
         cmocka_unit_test(test_parts),
         cmocka_unit_test(test_control_frames),
         cmocka_unit_test(test_many_that_do_not_end_a_frame),
