@@ -102,7 +102,7 @@ struct io_context {
     const uint8_t *in; // received bytes that BIO reads may still take
     size_t in_len;
     size_t out_len;
-    size_t unsent_bytes; // memory of what all streams keep until their sockets take it
+    size_t held_bytes; // of all, stream_held_bytes
     struct turns turns;
     struct list http_conns; // io/http.c's
     uint8_t *read_buffer;

@@ -65,6 +65,8 @@ struct stream {
     bool shut : 1; // our side is half-closed
     bool established : 1;
     bool restless : 1; // the OpenSSL engine's: the peer has changed its key too often
+    bool partial : 1;  // the OpenSSL engine's: it keeps a record that has not come whole
+    bool marked : 1;   // of the record that has not come whole
 };
 
 // What a stream keeps of a write that the socket has not taken whole.
@@ -89,6 +91,9 @@ struct engine {
     void (*goodbye)(struct stream *stream);
     // Frees the state. Once.
     void (*stop)(struct stream *stream);
+    // Memory that keeps a record that has not come whole. NULL: none is ever kept. Its changes are
+    // told to stream_count_held, and the end of the record takes `marked` away.
+    size_t (*kept_bytes)(const struct stream *stream);
 };
 
 extern const struct engine engine_plain;
@@ -123,6 +128,9 @@ void engine_detached_free(struct stream *stream);
 // blocked by it. 0 or a negative libuv error: also when STREAM_ANSWERS_MAX wait. `out` is empty
 // afterwards.
 int stream_send_answer(struct stream *stream);
+
+// For engines and stream.c: the stream holds so much more memory.
+void stream_count_held(struct stream *stream, ptrdiff_t bytes);
 
 // For engines. Hands plaintext to the owner; false when the stream was closed meanwhile.
 bool stream_deliver(struct stream *stream, uint8_t *data, size_t len);

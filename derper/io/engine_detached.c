@@ -153,6 +153,24 @@ bool engine_detached_take(struct stream *stream)
     return false;
 }
 
+static size_t kept_bytes(const struct stream *stream)
+{
+    const struct partial_record *partial = stream->detached->partial;
+
+    return partial ? sizeof *partial + partial->capacity : 0;
+}
+
+// The record that is kept has ended, and is the caller's.
+static struct partial_record *take_partial(struct stream *stream)
+{
+    struct partial_record *partial = stream->detached->partial;
+
+    stream_count_held(stream, -(ptrdiff_t)kept_bytes(stream));
+    stream->detached->partial = NULL;
+    stream->marked = false;
+    return partial;
+}
+
 void engine_detached_free(struct stream *stream)
 {
     struct detached *state = stream->detached;
@@ -163,7 +181,7 @@ void engine_detached_free(struct stream *stream)
     tls13_cipher_forget(&stream->io->ciphers.open[state->suite], &state->in);
     tls13_cipher_forget(&stream->io->ciphers.seal[state->suite], out_of(state));
     pool = &stream->io->detached[state->suite];
-    free(state->partial);
+    free(take_partial(stream));
     sodium_memzero(state, detached_bytes(state->suite));
     pool_put(pool, state);
     stream->detached = NULL;
@@ -370,9 +388,21 @@ static bool open_record(struct stream *stream, const uint8_t *record, size_t len
     return true;
 }
 
-static void keep(struct detached *state, const uint8_t *data, size_t len)
+static struct partial_record *grow(struct stream *stream, size_t capacity)
 {
-    struct partial_record *partial = state->partial;
+    struct partial_record *partial = stream->detached->partial;
+
+    stream_count_held(stream, -(ptrdiff_t)kept_bytes(stream));
+    partial = memory_resize(partial, sizeof *partial + capacity);
+    partial->capacity = capacity;
+    stream->detached->partial = partial;
+    stream_count_held(stream, (ptrdiff_t)kept_bytes(stream));
+    return partial;
+}
+
+static void keep(struct stream *stream, const uint8_t *data, size_t len)
+{
+    struct partial_record *partial = stream->detached->partial;
     const size_t have = partial ? partial->len : 0;
 
     if (!partial || have + len > partial->capacity) {
@@ -380,9 +410,7 @@ static void keep(struct detached *state, const uint8_t *data, size_t len)
 
         if (have + len > capacity)
             capacity = (have + len) * 2 < PARTIAL_MAX_BYTES ? (have + len) * 2 : PARTIAL_MAX_BYTES;
-        partial = memory_resize(partial, sizeof *partial + capacity);
-        partial->capacity = capacity;
-        state->partial = partial;
+        partial = grow(stream, capacity);
     }
     memcpy(partial->data + have, data, len);
     partial->len = have + len;
@@ -401,7 +429,7 @@ static size_t read_on(struct stream *stream, const uint8_t *data, size_t len, st
     if (state->partial->len < TLS13_HEADER_BYTES) {
         n = TLS13_HEADER_BYTES - state->partial->len;
         used = n < len ? n : len;
-        keep(state, data, used);
+        keep(stream, data, used);
         if (state->partial->len < TLS13_HEADER_BYTES)
             return used;
     }
@@ -412,10 +440,9 @@ static size_t read_on(struct stream *stream, const uint8_t *data, size_t len, st
     }
     n = whole - state->partial->len;
     n = n < len - used ? n : len - used;
-    keep(state, data + used, n);
+    keep(stream, data + used, n);
     if (state->partial->len == whole) {
-        partial = state->partial;
-        state->partial = NULL;
+        partial = take_partial(stream);
         *alive = open_record(stream, partial->data, whole, opened);
         free(partial);
     }
@@ -434,7 +461,7 @@ static size_t read_record(struct stream *stream, const uint8_t *data, size_t len
         return len;
     }
     if (whole == 0 || len < whole) {
-        keep(stream->detached, data, len);
+        keep(stream, data, len);
         return len;
     }
     *alive = open_record(stream, data, whole, opened);
@@ -528,4 +555,5 @@ const struct engine engine_detached = {
     .seal = seal,
     .goodbye = goodbye,
     .stop = stop,
+    .kept_bytes = kept_bytes,
 };

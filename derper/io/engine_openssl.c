@@ -15,6 +15,9 @@
 #define BARREN_MAX_BYTES \
     (20 * 1024) // received without one byte of data: more than the largest record
 #define RECORD_PLAIN_MAX_BYTES 16384 // RFC 8446, section 5.1
+// OpenSSL's, of one connection.
+#define READ_BUFFER_BYTES \
+    (SSL3_RT_HEADER_LENGTH + RECORD_PLAIN_MAX_BYTES + SSL3_RT_MAX_ENCRYPTED_OVERHEAD)
 
 static int bio_read(BIO *bio, char *data, size_t len, size_t *taken)
 {
@@ -232,6 +235,25 @@ static size_t open_records(struct stream *stream, int *error)
     return len;
 }
 
+// OpenSSL has a buffer for the largest record from a record's first byte to its end, as it releases
+// it then. (It does not call a header alone pending.)
+static void set_partial(struct stream *stream, bool partial)
+{
+    if (partial != stream->partial)
+        stream_count_held(stream, partial ? READ_BUFFER_BYTES : -READ_BUFFER_BYTES);
+    stream->partial = partial;
+}
+
+static bool is_amid_record(const SSL *ssl)
+{
+    return SSL_has_pending(ssl) || strcmp(SSL_rstate_string(ssl), "RB") == 0;
+}
+
+static size_t kept_bytes(const struct stream *stream)
+{
+    return stream->partial ? READ_BUFFER_BYTES : 0;
+}
+
 // Opens what is in hand and delivers it. `out` is empty before the owner hears of anything, as it
 // may write to any stream from there.
 static bool read_records(struct stream *stream)
@@ -251,9 +273,12 @@ static bool read_records(struct stream *stream)
             why = note_end(stream, error);
         else
             ended = stream_send_answer(stream) < 0;
-        // What came before the fault is still the peer's word.
-        if (n > 0)
+        if (n > 0) {
             stream->barren = 0;
+            stream->marked = false; // a record without data in between makes no difference
+        }
+        set_partial(stream, is_amid_record(stream->ssl));
+        // What came before the fault is still the peer's word.
         if (n > 0 && !stream_deliver(stream, io->plain_buffer, n))
             return false;
         if (ended)
@@ -351,6 +376,7 @@ static void stop(struct stream *stream)
 
     if (stream->ready)
         counter_add(stream->counted_tls13 ? &c->tls13_active : &c->tls12_active, -1);
+    set_partial(stream, false);
     free_ssl(stream);
     engine_detached_free(stream);
     stream->ready = false;
@@ -361,4 +387,5 @@ const struct engine engine_openssl = {
     .seal = seal,
     .goodbye = goodbye,
     .stop = stop,
+    .kept_bytes = kept_bytes,
 };

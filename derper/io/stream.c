@@ -107,6 +107,15 @@ bool stream_fail(struct stream *stream, enum stream_end why)
     return false;
 }
 
+static bool receive(struct stream *stream, uint8_t *data, size_t len)
+{
+    const size_t before = stream->io->held_bytes;
+
+    return stream->engine->receive(stream, data, len) &&
+           (stream->io->held_bytes <= before || !stream->callbacks->on_held ||
+            stream->callbacks->on_held(stream));
+}
+
 // One read, so that every socket has its turn. False at the end of the stream.
 static bool on_readable(struct stream *stream)
 {
@@ -114,7 +123,7 @@ static bool on_readable(struct stream *stream)
     const ssize_t n = recv(stream->fd, buffer, IO_READ_BYTES, 0);
 
     if (n > 0)
-        return stream->engine->receive(stream, buffer, (size_t)n);
+        return receive(stream, buffer, (size_t)n);
     if (n == 0)
         return stream_fail(stream, STREAM_END_EOF);
     return errno == EAGAIN || errno == EINTR || stream_fail(stream, STREAM_END_RESET);
@@ -136,6 +145,21 @@ static void enter(struct stream *stream)
     turns_enter(&stream->io->turns, &stream->newcomer, &newcomer_callbacks);
 }
 
+static size_t memory_of(const struct stream *stream)
+{
+    size_t bytes = stream->engine->kept_bytes ? stream->engine->kept_bytes(stream) : 0;
+
+    for (const struct unsent *unsent = stream->unsent; unsent; unsent = unsent->next)
+        bytes += sizeof *unsent + unsent->len;
+    return bytes;
+}
+
+void stream_count_held(struct stream *stream, ptrdiff_t bytes)
+{
+    if (stream->established)
+        stream->io->held_bytes += (size_t)bytes;
+}
+
 static void leave(struct stream *stream)
 {
     struct io_counters *c = &stream->io->counters;
@@ -143,6 +167,7 @@ static void leave(struct stream *stream)
     if (stream->established)
         return;
     stream->established = true;
+    stream_count_held(stream, (ptrdiff_t)memory_of(stream));
     counter_add(&c->newcomers, -1);
     counter_add(&c->newcomers_in_line, -(int64_t)turns_in_line(&stream->newcomer));
     turns_leave(&stream->io->turns, &stream->newcomer);
@@ -262,7 +287,7 @@ static void keep_unsent(struct stream *stream, bool answer, size_t write_len, si
 
     *unsent = (struct unsent){.answer = answer, .len = len, .write_len = write_len};
     memcpy(unsent->data, stream->io->out + sent, len);
-    stream->io->unsent_bytes += sizeof *unsent + len;
+    stream_count_held(stream, (ptrdiff_t)(sizeof *unsent + len));
     while (*last)
         last = &(*last)->next;
     *last = unsent;
@@ -283,7 +308,7 @@ static void drop_unsent(struct stream *stream)
         stream->answers--;
     else
         stream->blocked = false;
-    stream->io->unsent_bytes -= sizeof *unsent + unsent->len;
+    stream_count_held(stream, -(ptrdiff_t)(sizeof *unsent + unsent->len));
     free(unsent);
 }
 
@@ -485,11 +510,15 @@ size_t stream_unacked_bytes(const struct stream *stream)
 
 size_t stream_held_bytes(const struct stream *stream)
 {
-    size_t bytes = 0;
+    return stream->established ? memory_of(stream) : 0;
+}
 
-    for (const struct unsent *unsent = stream->unsent; unsent; unsent = unsent->next)
-        bytes += sizeof *unsent + unsent->len;
-    return bytes;
+bool stream_mark_record(struct stream *stream)
+{
+    const bool marked = stream->marked;
+
+    stream->marked = stream->engine->kept_bytes && stream->engine->kept_bytes(stream) > 0;
+    return marked;
 }
 
 size_t stream_untaken_bytes(const struct stream *stream, size_t written)

@@ -35,6 +35,9 @@ struct stream_callbacks {
     void (*on_drained)(struct stream *stream);
     // Nothing more comes: the owner closes the stream now. Called once at most.
     void (*on_end)(struct stream *stream, enum stream_end why);
+    // The context's held_bytes have grown while the stream was read. May be NULL. False: the stream
+    // is closed.
+    bool (*on_held)(struct stream *stream);
 };
 
 struct stream_buf {
@@ -78,8 +81,14 @@ size_t stream_unsent_bytes(const struct stream *stream);
 // while the socket takes more only when half of what it may hold is free.
 size_t stream_unacked_bytes(const struct stream *stream);
 
-// The memory that they take, which is freed only when the socket has taken all of a write.
+// Memory that the stream holds for its peer, 0 until it is established: what the socket has not
+// taken, which is freed only when it has taken all of a write, and a TLS record that has not come
+// whole.
 size_t stream_held_bytes(const struct stream *stream);
+
+// Marks the TLS record that has not come whole, if there is one. True when it was marked already:
+// called once in a while, it finds records that have not ended since the last call.
+bool stream_mark_record(struct stream *stream);
 
 // Of a write of `written` bytes that has blocked, what the kernel has not taken yet: to within the
 // overhead of a record. 0 when it is through.

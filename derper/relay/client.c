@@ -89,11 +89,19 @@ static void watch_progress(struct client *client)
         set_watched(client, blocked);
 }
 
-// False when the client is closed: a frame that does not end within two of them ends it, unless it
-// is we who do not read it. A client whose write is blocked has enough to read.
+// Whether a frame, or a record of TLS, has not ended since the last keep-alive.
+static bool is_stalled(struct client *client)
+{
+    const bool by_frame = frame_reader_mark(&client->reader);
+
+    return stream_mark_record(client->stream) || by_frame;
+}
+
+// False when the client is closed: what does not end within two of them ends it, unless it is we
+// who do not read it. A client whose write is blocked has enough to read.
 static bool keep_alive(struct client *client)
 {
-    if (!client->throttle_timer && frame_reader_mark(&client->reader)) {
+    if (!client->throttle_timer && is_stalled(client)) {
         client_close(client, CLIENT_END_FRAME_TIMEOUT);
         return false;
     }
@@ -248,14 +256,21 @@ static bool take(struct client *client, uint8_t *data, size_t len)
     return false;
 }
 
-// `len` bytes have been read, and served or kept. May close any client.
+// Thousands may send half frames or half records in one turn: its end would be too late. May close
+// any client.
+static void relieve_when_full(struct worker *worker)
+{
+    if (outgoing_reaches(worker, WAITING_FULL))
+        clients_relieve(worker);
+}
+
+// `len` bytes have been read, and served or kept. The same.
 static void account(struct client *client, size_t len)
 {
     if (throttle_applies(client))
         throttle_charge(client, len);
-    // Thousands may send half frames in one turn: its end would be too late.
-    if (client_kept_bytes(client) > 0 && outgoing_reaches(client->worker, WAITING_FULL))
-        clients_relieve(client->worker);
+    if (client_kept_bytes(client) > 0)
+        relieve_when_full(client->worker);
 }
 
 static bool on_data(struct stream *stream, uint8_t *data, size_t len)
@@ -296,6 +311,14 @@ void client_admit(struct client *client, enum admission_verdict verdict)
     }
 }
 
+static bool on_held(struct stream *stream)
+{
+    const struct client *client = stream_owner(stream);
+
+    relieve_when_full(client->worker);
+    return !stream_closed(stream);
+}
+
 static void on_end(struct stream *stream, enum stream_end why)
 {
     static const enum client_end ends[] = {
@@ -311,6 +334,7 @@ static const struct stream_callbacks callbacks = {
     .on_data = on_data,
     .on_drained = on_drained,
     .on_end = on_end,
+    .on_held = on_held,
 };
 
 void client_start(struct worker *worker, struct stream *stream, const char *preface,

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The life of one DERP connection, from the upgrade to its end. A client that stops amid a frame is
-// closed when its second keep-alive from then is due (60 to 130 s), and before
-// that when too much waits on the worker and it holds more than its part. One that stops amid a
-// frame that is skipped holds nothing and stays, like any that is silent, as long as its TCP
+// The life of one DERP connection, from the upgrade to its end. A client that stops amid a frame,
+// or amid a record of TLS, is closed when its second keep-alive from then is due (60 to 130 s), and
+// before that when too much waits on the worker and it holds more than its part. One that stops
+// amid a frame that is skipped holds nothing and stays, like any that is silent, as long as its TCP
 // connection.
 #ifndef DERPER_RELAY_CLIENT_H
 #define DERPER_RELAY_CLIENT_H

@@ -3,8 +3,8 @@
 // What waits for a client, and writing it: control frames before packets, discovery before the
 // rest. One client makes wait at most its queues (config.queue_bytes each), CONTROL_MAX_BYTES and
 // one write (IO_WRITE_BYTES); when much waits on the worker (see enum waiting_level), its part of
-// that, or one packet, and control frames. What is kept of what clients have sent, half frames for
-// one, counts with that.
+// that, or one packet, and control frames. What is kept of what clients have sent, half frames and
+// half records of TLS, counts with that.
 // Putting something in never closes the client; a write that fails dooms it, and its closing
 // is client.c's.
 #ifndef DERPER_RELAY_OUTGOING_H
@@ -55,12 +55,13 @@ bool outgoing_write(struct client *client);
 bool outgoing_empty(const struct client *client);
 
 // Memory that waits on the worker: in queues, for sockets, and of what clients have sent and is
-// kept. Never more than twice config.waiting_bytes, what sealing adds (3 % at most) and the frame
-// that is being read; answers of HTTP stand beside that, one a connection, and the lengths that
-// partial.c keeps, 4 bytes for a packet that a socket has not taken.
+// kept. Never more than twice config.waiting_bytes, what sealing adds (3 % at most), and the record
+// and the frame that are being read; beside that stand the lengths that partial.c keeps, 4 bytes
+// for a packet that a socket has not taken, and what connections hold that are not logged in, which
+// are bounded by their number (turns.h) and their answers (http.h).
 static inline size_t outgoing_waiting_bytes(const struct worker *worker)
 {
-    return worker->chunks.queued_bytes + worker->io.unsent_bytes + worker->kept_bytes;
+    return worker->chunks.queued_bytes + worker->io.held_bytes + worker->kept_bytes;
 }
 
 // What is done when so much waits on the worker. Each level goes on with those below it.

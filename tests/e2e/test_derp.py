@@ -790,7 +790,51 @@ def test_memory_of_many_unfinished_frames_is_bounded(start):
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+HALF_RECORDS = 200
+RECORD_BYTES = 16384
+
+
+@ours
+@pytest.mark.parametrize("engine", ["detached", "openssl"])
+def test_unfinished_tls_records_count_as_waiting(start, engine):
+    relay = start("ip", "--workers=1", "--tls-engine=" + engine)
+    peers = [relay.join() for _ in range(HALF_RECORDS)]
+    record = frame(0x7f, bytes(RECORD_BYTES - 5))
+    sealed = [peer.seal(record) for peer in peers]
+    for peer, bytes_of in zip(peers, sealed):
+        peer.send_raw(bytes_of[:-1])
+    most = HALF_RECORDS * (RECORD_BYTES + 512)
+    relay.wait_varz(lambda s: HALF_RECORDS * RECORD_BYTES <= s["derper_waiting_bytes"] <= most, "the records to count")
+    for peer, bytes_of in zip(peers, sealed):
+        peer.send_raw(bytes_of[-1:])
+    relay.wait_varz(lambda s: s["derper_waiting_bytes"] == 0, "the memory to be free")
+    for peer in peers:
+        peer.fence()
+    assert relay.varz().total("derper_client_ends") == 0
+
+
 # Time limits
+
+@ours
+@slow_case
+def test_unfinished_tls_record_ends_its_client(start):
+    """After the second keep-alive: those whose records end, and half a frame that is passed over, stay."""
+    relay = start("ip")
+    stalled, slow, quiet = relay.join(), relay.join(), relay.join()
+    record = slow.seal(frame(0x7f, bytes(1000)))
+    stalled.send_raw(stalled.seal(frame(0x7f, bytes(1000)))[:-1])
+    slow.send_raw(record[:-1])
+    quiet.write(frame(0x7f, bytes(1000))[:-1])
+    time.sleep(40)
+    slow.send_raw(record[-1:])
+    relay.wait_varz(lambda s: s.total("derper_client_ends", reason="frame_timeout") == 1, "the client to be closed",
+                    patience=100)
+    stalled.read_to_end()
+    quiet.write(b"\0")
+    for peer in slow, quiet:
+        peer.fence()
+    assert relay.varz().total("derper_client_ends") == 1
+
 
 def test_reader_that_stops_is_closed(start):
     relay = start("ip", "--tcp-write-timeout=1s")

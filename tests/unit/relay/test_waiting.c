@@ -7,6 +7,7 @@
 #include "../support/peer.h"
 #include "base/clock.h"
 #include "base/memory.h"
+#include "io/engine.h"
 #include "relay/admission.h"
 #include "relay/client.h"
 #include "relay/worker.h"
@@ -80,6 +81,7 @@ static struct client *join(void)
     stream = stream_accept(&worker->io, fds[0], false, NULL, NULL);
     assert_non_null(stream);
     client_start(worker, stream, NULL, 0, false);
+    stream_establish(stream); // what newcomers hold does not count
     return list_entry(worker->clients.prev, struct client, node);
 }
 
@@ -407,6 +409,47 @@ static void test_many_that_do_not_end_a_frame(void **state)
     stop();
 }
 
+// As after a handshake: from now on the client is read as TLS 1.3.
+static void encrypt(struct client *client)
+{
+    static const uint8_t secret[TLS13_SECRET_MAX_BYTES];
+
+    assert_true(engine_detached_begin(client->stream, TLS13_AES_128_GCM_SHA256, secret, secret));
+}
+
+// The first bytes of the largest record.
+static void send_half_record(size_t i, size_t len)
+{
+    static const uint8_t record[TLS13_HEADER_BYTES + TLS13_CIPHER_MAX_BYTES] = {23, 3, 3, 0x41, 0};
+
+    send_to_relay(i, record, len);
+}
+
+#define HALF_RECORDS 1500
+
+// All but the last byte of a record from each.
+static void test_many_that_do_not_end_a_record(void **state)
+{
+    (void)state;
+    start();
+    for (size_t i = 0; i < HALF_RECORDS; i++) {
+        join();
+        log_in(i);
+    }
+    log_all_in();
+    with_each_client(encrypt);
+    for (size_t i = 0; i < HALF_RECORDS; i++)
+        send_half_record(i, TLS13_HEADER_BYTES + TLS13_CIPHER_MAX_BYTES - 1);
+    for (int i = 0; i < 4; i++) {
+        turn();
+        assert_bounded();
+    }
+    check_after_turn();
+    assert_true(worker->io.held_bytes > WAITING / 2);
+    assert_true(closed_for_memory() > 0);
+    stop();
+}
+
 static void keep_alive_comes(struct client *client)
 {
     client->keep_alive_ms = (uint32_t)clock_ms();
@@ -447,6 +490,37 @@ static void test_a_frame_that_does_not_end(void **state)
     keep_alive_comes(client);
     assert_int_equal(counter_read(ends), 1);
     assert_int_equal(worker->kept_bytes, 0);
+    stop();
+}
+
+static void test_a_record_that_does_not_end(void **state)
+{
+    struct client *client;
+    const struct counter *ends;
+
+    (void)state;
+    start();
+    client = join();
+    ends = &worker->counters.client_ends[CLIENT_END_FRAME_TIMEOUT];
+    log_in(0);
+    log_all_in();
+    encrypt(client);
+    keep_alive_comes(client);
+    keep_alive_comes(client);
+    send_half_record(0, 3);
+    turn();
+    keep_alive_comes(client);
+    send_half_record(0, 400); // it goes on, but not to its end
+    turn();
+    assert_int_equal(counter_read(ends), 0);
+    assert_true(outgoing_held_bytes(client) > 400);
+    client->throttle_timer = &(uv_timer_t){0}; // it is we who do not read
+    keep_alive_comes(client);
+    client->throttle_timer = NULL;
+    assert_int_equal(counter_read(ends), 0);
+    keep_alive_comes(client);
+    assert_int_equal(counter_read(ends), 1);
+    assert_int_equal(worker->io.held_bytes, 0);
     stop();
 }
 
@@ -632,7 +706,9 @@ int main(void)
         cmocka_unit_test(test_parts),
         cmocka_unit_test(test_control_frames),
         cmocka_unit_test(test_many_that_do_not_end_a_frame),
+        cmocka_unit_test(test_many_that_do_not_end_a_record),
         cmocka_unit_test(test_a_frame_that_does_not_end),
+        cmocka_unit_test(test_a_record_that_does_not_end),
         cmocka_unit_test(test_a_frame_that_does_not_end_while_a_write_is_blocked),
         cmocka_unit_test(test_no_room_for_what_must_be_told),
         cmocka_unit_test(test_many_that_are_asked_about),
