@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import select
 import socketserver
 import threading
 import urllib.parse
@@ -61,7 +62,9 @@ class Source:
             self.open += 1
             self.most_open = max(self.most_open, self.open)
         if self.delay:
-            self.released.wait(self.delay)
+            given_up = select.poll()
+            given_up.register(request.connection, select.POLLRDHUP)
+            given_up.poll(1000 * self.delay)
         with self.lock:
             self.open -= 1
         fault = self.fault

@@ -193,6 +193,7 @@ func TestClientsAreToldOfLimits(t *testing.T) {
 	newClient := func() *derphttp.Client {
 		t.Helper()
 		c := r.newClient(t, key.NewNode())
+		c.SetCanAckPings(true) // as tailscaled does
 		t.Cleanup(func() { c.Close() })
 		return c
 	}
