@@ -355,6 +355,17 @@ static void warn_access(const struct reader *reader)
         warn(options, "--socket does nothing without --verify-clients");
     if (*options->verify_client_ca != '\0' && options->verify_client_urls.count == 0)
         warn(options, "--verify-client-ca does nothing without --verify-client-url");
+    if (!options->verify_client_url_fail_open && options->verify_client_urls.count == 0)
+        warn(options, "--verify-client-url-fail-open=false does nothing without "
+                      "--verify-client-url");
+    if (was_given(reader, "verify-grace") && !options->verify_clients &&
+        options->verify_client_urls.count == 0)
+        warn(options, "--verify-grace does nothing without --verify-clients or "
+                      "--verify-client-url");
+    if (was_given(reader, "recheck") && !options->verify_clients &&
+        options->verify_client_urls.count == 0 && *options->allow_keys == '\0')
+        warn(options, "--recheck does nothing without --verify-clients, --verify-client-url or "
+                      "--allow-keys");
 }
 
 // Tailscale's derper takes the mesh key from a file that lies in the right place, asked or not.

@@ -12,6 +12,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from tailnet import programs  # noqa: E402 (the path comes first)
 from tailnet.namespace import PREFIX, namespace_of  # noqa: E402
+from tailnet.node import DEVICE  # noqa: E402
 from tailnet.tailnet import Tailnet  # noqa: E402
 
 BINARY = os.environ.get("DERPER_BIN") or os.path.join(programs.ROOT, "build/derper/derper")
@@ -81,6 +82,6 @@ def network(binary, leaves_nothing):
 
 @pytest.fixture(scope="session")
 def agent(network):
-    """The tailscaled of the relay's machine, a member of the network."""
-    node = network.add_agent("agent").start()
+    """The tailscaled of the relay's machine, a member of the network, with a device as an operator has it."""
+    node = network.add_agent("agent", tun=DEVICE).start()
     return node.join(network.headscale.url, network.headscale.auth_key())

@@ -146,3 +146,17 @@ def test_one_relay_serves_two_networks_and_no_third(network, binary, agent, stra
     time.sleep(2 * RECHECK_S)
     assert at_home(network) == len(members)
     assert count(network, WITHDRAWN) == 0
+
+
+def test_debug_pages_are_open_to_members(network, binary, agent):
+    """By the address that the relay's machine has in the tailnet, and by no other."""
+    a, _ = network.nodes.values()
+    network.start_relay(binary, ["-a=:443", "--verify-clients", f"--socket={agent.socket}"])
+    wait_until(lambda: at_home(network) == len(network.nodes) + 1, "all members to be in")
+    a.wait_reaches(agent)
+
+    def status(address):
+        return a.namespace.run("curl", "-s", "-k", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "10",
+                               f"https://{address}/debug/varz")
+
+    assert (status(agent.address), status(network.relay.address)) == ("200", "403")

@@ -116,9 +116,9 @@ class Tailnet:
         self.connect(namespace, name, self.machines, link)
         return self.with_node(namespace, name)
 
-    def add_agent(self, name):
-        """The same on the relay's machine."""
-        return self.with_node(self.middle, name, tun=WITHOUT_DEVICE)
+    def add_agent(self, name, tun=WITHOUT_DEVICE):
+        """The same on the relay's machine, where one may have a device."""
+        return self.with_node(self.middle, name, tun=tun)
 
     def with_node(self, namespace, name, **options):
         node = Node(self.programs, namespace, name, self.subfolder(name), self.authority.certificate, **options)

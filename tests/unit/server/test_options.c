@@ -195,8 +195,6 @@ static void test_flags_not_built_accept_their_default(void **state)
         snprintf(flag, sizeof flag, "--%s=", flags[i].name);
         assert_int_equal(options_parse(&options, 3, argv, &user, error, sizeof error), OPTIONS_OK);
     }
-    assert_parses(&user, "--dev --verify-client-url-fail-open=false");
-    assert_int_equal(options.warning_count, 0);
 }
 
 static void test_defaults(void **state)
@@ -467,6 +465,38 @@ static void test_accept_limits(void **state)
     }
 }
 
+// A flag about who may connect, but nothing that decides it: the relay is open to all.
+static const struct {
+    const char *line, *warning; // NULL: none
+} in_vain[] = {
+    {"--socket=/s", "--socket does nothing without --verify-clients"},
+    {"--verify-client-ca=/c", "--verify-client-ca does nothing without --verify-client-url"},
+    {"--verify-client-url-fail-open=false", "--verify-client-url-fail-open=false does nothing"},
+    {"--verify-client-url-fail-open=true", NULL},
+    {"--verify-client-url=https://x/verify --verify-client-url-fail-open=false", NULL},
+    {"--verify-grace=0", "--verify-grace does nothing"},
+    {"--verify-grace=0 --allow-keys=/k", "--verify-grace does nothing"},
+    {"--verify-grace=0 --verify-clients", NULL},
+    {"--recheck=1m", "--recheck does nothing"},
+    {"--recheck=1m --allow-keys=/k", NULL},
+    {"--recheck=1m --verify-client-url=https://x/verify", NULL},
+};
+
+static void test_access_flags_in_vain(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(in_vain); i++) {
+        char line[256];
+
+        snprintf(line, sizeof line, "--dev %s", in_vain[i].line);
+        print_message("%s\n", line);
+        assert_parses(&user, line);
+        assert_int_equal(options.warning_count, in_vain[i].warning ? 1 : 0);
+        if (in_vain[i].warning)
+            assert_non_null(strstr(options.warnings[0], in_vain[i].warning));
+    }
+}
+
 static void test_default_hostname_is_worth_a_warning(void **state)
 {
     (void)state;
@@ -524,6 +554,7 @@ int main(void)
         cmocka_unit_test(test_long_paths),
         cmocka_unit_test(test_ports_together),
         cmocka_unit_test(test_accept_limits),
+        cmocka_unit_test(test_access_flags_in_vain),
         cmocka_unit_test(test_default_hostname_is_worth_a_warning),
         cmocka_unit_test(test_help_names_every_flag),
     };
