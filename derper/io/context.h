@@ -21,8 +21,9 @@
 #include <stdint.h>
 #include <uv.h>
 
-#define IO_READ_BYTES (64 * 1024)  // one read from a socket, and its share of a loop turn
-#define IO_PLAIN_BYTES (80 * 1024) // opened records handed to the owner at once
+#define IO_READ_BYTES (64 * 1024)          // one read from a socket, and its share of a loop turn
+#define IO_NEWCOMER_READ_BYTES (16 * 1024) // the same before it is established
+#define IO_PLAIN_BYTES (80 * 1024)         // opened records handed to the owner at once
 // One write: at most IO_WRITE_PLAIN_BYTES of plaintext go into it, and records add 29 bytes at most
 // for each piece and each 16 KiB.
 #define IO_WRITE_PLAIN_BYTES (128 * 1024)

@@ -120,7 +120,8 @@ static bool receive(struct stream *stream, uint8_t *data, size_t len)
 static bool on_readable(struct stream *stream)
 {
     uint8_t *buffer = stream->io->read_buffer;
-    const ssize_t n = recv(stream->fd, buffer, IO_READ_BYTES, 0);
+    const size_t most = stream->established ? IO_READ_BYTES : IO_NEWCOMER_READ_BYTES;
+    const ssize_t n = recv(stream->fd, buffer, most, 0);
 
     if (n > 0)
         return receive(stream, buffer, (size_t)n);

@@ -32,19 +32,16 @@ void admission_begin(struct client *client, const struct login *login)
     ask(client, &login->info.key);
 }
 
-bool admission_keep(struct client *client, const uint8_t *data, size_t len)
+void admission_keep(struct client *client, const uint8_t *data, size_t len)
 {
     struct asking *asking = client->asking;
 
-    if (len > ADMISSION_KEPT_MAX_BYTES - asking->len)
-        return false;
     if (len == 0)
-        return true;
+        return;
     asking->kept = memory_resize(asking->kept, asking->len + len);
     memcpy(asking->kept + asking->len, data, len);
     asking->len += len;
     client->worker->kept_bytes += len;
-    return true;
 }
 
 struct asking *admission_end(struct client *client)

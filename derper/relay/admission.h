@@ -2,8 +2,8 @@
 //
 // Whether a client may connect, asked of somebody who takes his time: server/ lends this room the
 // functions, as it must not know access/. A client is asked about when its ClientInfo has been
-// opened, and again while it stays; meanwhile nothing is read from it, and what came along with its
-// ClientInfo is kept.
+// opened, and again while it stays. Until it is admitted nothing more is read from it, and what the
+// read with its ClientInfo has brought besides is kept: clients reconnect with packets that wait.
 #ifndef DERPER_RELAY_ADMISSION_H
 #define DERPER_RELAY_ADMISSION_H
 
@@ -11,14 +11,15 @@
 
 // Whoever is asked has a limit of 5 s of his own; this is for when he is stuck.
 #define ADMISSION_LIMIT_MS 7000
-// Frames that a client may send behind its ClientInfo before it knows that it is in.
-#define ADMISSION_KEPT_MAX_BYTES (16 * 1024)
+// What one read of a newcomer brings at most, and the TLS record that it ends.
+#define ADMISSION_KEPT_MAX_BYTES (IO_NEWCOMER_READ_BYTES + 16 * 1024)
 
 // ClientInfo is good: asks, and the client is ASKING from now on.
 void admission_begin(struct client *client, const struct login *login);
 
-// What was read after ClientInfo waits for the verdict. False when it is too much.
-bool admission_keep(struct client *client, const uint8_t *data, size_t len);
+// What was read after ClientInfo waits for the verdict: ADMISSION_KEPT_MAX_BYTES in all at most, as
+// nothing more is read.
+void admission_keep(struct client *client, const uint8_t *data, size_t len);
 
 // The client is admitted, or closed: asking ends, and what was kept is the caller's, for
 // admission_free. NULL when the client was not ASKING.

@@ -218,15 +218,6 @@ static bool feed(struct client *client, uint8_t *data, size_t len)
     return false;
 }
 
-// The same for a client that is asked about: what stands behind its ClientInfo waits.
-static bool keep(struct client *client, const uint8_t *data, size_t len)
-{
-    if (admission_keep(client, data, len))
-        return true;
-    client_close(client, CLIENT_END_EAGER);
-    return false;
-}
-
 // The same for one that logs in: the reader goes on when it is up, and stops when it is asked
 // about.
 static bool feed_login(struct client *client, uint8_t *data, size_t len)
@@ -234,8 +225,10 @@ static bool feed_login(struct client *client, uint8_t *data, size_t len)
     const bool go_on = read_frames(client, data, len);
     const size_t left = client->reader.left;
 
-    if (client->state == CLIENT_ASKING)
-        return keep(client, data + len - left, left);
+    if (client->state == CLIENT_ASKING) {
+        admission_keep(client, data + len - left, left);
+        return true;
+    }
     if (!go_on)
         client_close(client, (enum client_end)client->end);
     else if (client->state == CLIENT_UP)
@@ -249,7 +242,8 @@ static bool take(struct client *client, uint8_t *data, size_t len)
     case CLIENT_LOGIN:
         return feed_login(client, data, len);
     case CLIENT_ASKING:
-        return keep(client, data, len);
+        admission_keep(client, data, len);
+        return true;
     case CLIENT_UP:
         return feed(client, data, len);
     }

@@ -34,7 +34,6 @@ const char *client_end_name(enum client_end end)
         [CLIENT_END_LOGIN_REFUSED] = "login_refused",
         [CLIENT_END_NOT_ADMITTED] = "not_admitted",
         [CLIENT_END_WITHDRAWN] = "access_withdrawn",
-        [CLIENT_END_EAGER] = "sent_before_admission",
         [CLIENT_END_BAD_FRAME] = "bad_frame",
         [CLIENT_END_NOT_MESH] = "not_mesh_peer",
         [CLIENT_END_WRITE_TIMEOUT] = "write_timeout",

@@ -357,14 +357,21 @@ def test_frames_behind_client_info_wait(start, agent):
     relay.wait_varz(lambda s: s["derp_current_home_connections"] == 1, "NotePreferred to be taken")
 
 
-def test_what_waits_is_bounded(start, agent):
-    agent.silent()
-    relay = start("plain", "--verify-clients", "--socket", agent.path)
-    peer = relay.peer()
+@pytest.mark.parametrize("mode", ["plain", "ip"])
+def test_much_behind_client_info_waits(start, agent, mode):
+    """A member that comes back has a whole queue for its peers: nobody is closed for that, and all of it arrives."""
+    eager, receiver = PrivateKey.generate(), PrivateKey.generate()
+    agent.add(eager, receiver)
+    relay = start(mode, "--verify-clients", "--socket", agent.path)
+    to = relay.join(receiver)
+    agent.delay = 0.5
+    peer = relay.peer(eager)
     peer.upgrade()
-    peer.write(peer.client_info() + send_packet(bytes(range(32)), bytes(30000)))
-    peer.expect_closed()
-    assert relay.varz()['derper_client_ends{reason="sent_before_admission"}'] == 1
+    packets = [bytes([i]) * 1400 for i in range(43)]
+    peer.write(peer.client_info() + b"".join(send_packet(to.public, packet) for packet in packets))
+    peer.read_server_info()
+    for packet in packets:
+        to.expect_packet(peer.public, packet)
 
 
 def test_recheck_closes_who_is_withdrawn(start, folder):

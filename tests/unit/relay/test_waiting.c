@@ -68,7 +68,7 @@ static void stop(void)
     directory_deinit(&relay.directory);
 }
 
-static struct client *join(void)
+static struct client *knock(void)
 {
     const int bytes = SMALL_BUFFER;
     struct stream *stream;
@@ -81,8 +81,15 @@ static struct client *join(void)
     stream = stream_accept(&worker->io, fds[0], false, NULL, NULL);
     assert_non_null(stream);
     client_start(worker, stream, NULL, 0, false);
-    stream_establish(stream); // what newcomers hold does not count
     return list_entry(worker->clients.prev, struct client, node);
+}
+
+static struct client *join(void)
+{
+    struct client *client = knock();
+
+    stream_establish(client->stream); // what newcomers hold does not count
+    return client;
 }
 
 static void send_to_relay(size_t i, const void *bytes, size_t len)
@@ -645,6 +652,26 @@ static void test_many_that_are_asked_about(void **state)
     stop();
 }
 
+// Whatever a client sends while it is asked about, one read of it is kept. The rest waits in TCP.
+static void test_one_read_is_kept(void **state)
+{
+    static uint8_t behind[100 * 1024];
+    struct client *client;
+
+    (void)state;
+    start();
+    relay.config.admission = &silent;
+    client = knock();
+    log_in(0);
+    send_to_relay(0, behind, sizeof behind);
+    for (int i = 0; i < 10; i++)
+        turn();
+    assert_int_equal(client->state, CLIENT_ASKING);
+    assert_true(client->asking->len > 0);
+    assert_true(client->asking->len <= IO_NEWCOMER_READ_BYTES);
+    stop();
+}
+
 static struct client *ask_about_one(const struct asking **asking)
 {
     struct client *client = join();
@@ -656,7 +683,7 @@ static struct client *ask_about_one(const struct asking **asking)
     assert_int_equal(client->state, CLIENT_ASKING);
     *asking = client->asking;
     for (int n = 0; n < 10; n++)
-        assert_true(admission_keep(client, (const uint8_t[1000]){0}, 1000));
+        admission_keep(client, (const uint8_t[1000]){0}, 1000);
     assert_ptr_equal(client->asking, *asking); // no copy of what is secret is left anywhere
     assert_int_equal(worker->kept_bytes, sizeof **asking + 10000);
     assert_int_equal(outgoing_held_bytes(client), stream_held_bytes(client->stream) +
@@ -712,6 +739,7 @@ int main(void)
         cmocka_unit_test(test_a_frame_that_does_not_end_while_a_write_is_blocked),
         cmocka_unit_test(test_no_room_for_what_must_be_told),
         cmocka_unit_test(test_many_that_are_asked_about),
+        cmocka_unit_test(test_one_read_is_kept),
         cmocka_unit_test(test_secrets_of_a_question),
     };
     return cmocka_run_group_tests(tests, group_setup, NULL);
