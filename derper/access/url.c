@@ -10,6 +10,31 @@
 
 #define DETAIL_BYTES 160
 
+bool url_parse(const char *url, char *host, size_t host_size, char *why, size_t why_size)
+{
+    CURLU *parts = curl_url();
+    char *name = NULL, *port = NULL;
+    const char *wrong = NULL;
+    CURLUcode error = curl_url_set(parts, CURLUPART_URL, url, 0);
+
+    if (!error)
+        error = curl_url_get(parts, CURLUPART_HOST, &name, 0);
+    if (!error)
+        error = curl_url_get(parts, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT);
+    if (error)
+        wrong = curl_url_strerror(error);
+    else if (strcmp(port, "0") == 0)
+        wrong = "Port 0";
+    if (wrong)
+        snprintf(why, why_size, "%s", wrong);
+    else
+        snprintf(host, host_size, "%s", name);
+    curl_free(name);
+    curl_free(port);
+    curl_url_cleanup(parts);
+    return !wrong;
+}
+
 void url_ask(struct fetch_request *request, const char *url, const char *ca_file,
              const struct key *key, const char *address)
 {
@@ -51,6 +76,7 @@ static enum access_reason judge_failure(const struct fetch_result *result)
     case CURLE_SSL_CIPHER:
     case CURLE_SSL_CERTPROBLEM:
         return ACCESS_TLS_FAILED;
+    case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL: // HTTP 0.9 is what libcurl takes noise for
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_WRITE_ERROR: // a head without end
@@ -83,11 +109,16 @@ static enum access_reason judge_body(const char *body, size_t len)
     return reason;
 }
 
+static bool is_fault_of_url(CURLcode error)
+{
+    return error == CURLE_UNSUPPORTED_PROTOCOL || error == CURLE_URL_MALFORMAT;
+}
+
 enum access_reason url_judge(const struct fetch_result *result, unsigned redirects)
 {
     if (!result->complete)
-        return redirects > 0 && result->error == CURLE_UNSUPPORTED_PROTOCOL ? ACCESS_BAD_REDIRECT
-                                                                            : judge_failure(result);
+        return redirects > 0 && is_fault_of_url(result->error) ? ACCESS_BAD_REDIRECT
+                                                               : judge_failure(result);
     if (result->status == 307 || result->status == 308)
         return ACCESS_BAD_REDIRECT;
     if (result->status != 200)
@@ -155,7 +186,7 @@ void url_explain(char *out, size_t size, enum access_reason reason, const char *
         snprintf(
             out, size,
             "%s leads on to \"%s\", where this relay does not follow (too often, from https to "
-            "http, or nowhere): give the final URL",
+            "http, or to no URL): give the final URL",
             shown, where);
         break;
     default:

@@ -9,8 +9,15 @@
 #include "access/fetch.h"
 #include "base/key.h"
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #define URL_ANSWER_MAX_BYTES 4096 // what is beyond is not read
 #define URL_REDIRECTS_MAX 10
+
+// Whether libcurl understands the URL: then its host, as it is looked up, and `why` is untouched.
+// `host` must have room for the URL.
+bool url_parse(const char *url, char *host, size_t host_size, char *why, size_t why_size);
 
 // `address` is the client's, without a port.
 void url_ask(struct fetch_request *request, const char *url, const char *ca_file,

@@ -71,6 +71,28 @@ static void print_map(const struct announcement *a)
     fflush(stdout);
 }
 
+void announce_access(const struct options *options)
+{
+    const bool list = *options->allow_keys, agents = options->verify_clients;
+    const bool urls = options->verify_client_urls.count > 0;
+
+    if (!options->derp)
+        return;
+    if (!list && !agents && !urls) {
+        log_info("who may connect: everybody that finds this relay (--verify-clients, "
+                 "--verify-client-url and --allow-keys let in members only)");
+        return;
+    }
+    log_info("who may connect: %s%s%s%s%s%s", list ? "keys in the file of --allow-keys" : "",
+             list && agents ? ", of those " : "",
+             agents ? "nodes that tailscaled knows (--verify-clients)" : "",
+             (list || agents) && urls ? ", of those " : "",
+             urls ? "nodes that --verify-client-url allows" : "",
+             urls && options->verify_client_url_fail_open
+                 ? ", and while it does not answer, all (--verify-client-url-fail-open=false: none)"
+                 : "");
+}
+
 void announce_start(const struct announcement *a)
 {
     char listen[INET6_ADDRSTRLEN + 8], url[OPTIONS_HOSTNAME_CHARS + 32];
@@ -81,6 +103,7 @@ void announce_start(const struct announcement *a)
         log_info("HTTP port %d answers /generate_204 and leads the rest to %s", a->http_port, url);
     log_info("derper: serving on %s%s", listen, a->options->serve_tls ? " with TLS" : "");
     log_info("landing page: %s", url);
+    announce_access(a->options);
     if (a->options->serve_tls && a->options->derp)
         print_map(a);
 }

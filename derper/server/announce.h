@@ -19,6 +19,9 @@ struct announcement {
 // "203.0.113.1:3478" or "[::]:3478".
 void announce_address(const struct sockaddr_storage *address, char *out, size_t size);
 
+// One line: who may connect.
+void announce_access(const struct options *options);
+
 void announce_start(const struct announcement *announcement);
 
 #endif

@@ -347,12 +347,22 @@ static bool decide_key(const struct reader *reader)
     return copy_path(reader, options->key_path, ROOT_KEY_PATH, "-c");
 }
 
+// A variable that is not set, most often, and not meant to let in everybody.
+static bool refuse_no_list(const struct reader *reader)
+{
+    return !was_given(reader, "allow-keys") || *reader->options->allow_keys != '\0' ||
+           fail(reader, "--allow-keys is empty, which would let in everybody; give the file with "
+                        "the keys, or leave the flag out.");
+}
+
 static void warn_access(const struct reader *reader)
 {
     struct options *options = reader->options;
 
     if (options->sockets.count > 0 && !options->verify_clients)
         warn(options, "--socket does nothing without --verify-clients");
+    if (was_given(reader, "verify-client-url") && options->verify_client_urls.count == 0)
+        warn(options, "--verify-client-url is empty, so it keeps nobody out");
     if (*options->verify_client_ca != '\0' && options->verify_client_urls.count == 0)
         warn(options, "--verify-client-ca does nothing without --verify-client-url");
     if (!options->verify_client_url_fail_open && options->verify_client_urls.count == 0)
@@ -394,7 +404,7 @@ static bool decide(struct reader *reader)
         return false;
     apply_dev(reader);
     if (!decide_tls(reader) || !decide_certificates(reader) || !decide_ports(reader) ||
-        !decide_limits(reader) || !decide_key(reader))
+        !decide_limits(reader) || !decide_key(reader) || !refuse_no_list(reader))
         return false;
     warn_access(reader);
     warn_mesh_file(reader);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "server/options_accept.h"
 
+#include "access/url.h"
 #include "base/text.h"
 #include "server/go_duration.h"
 
@@ -328,13 +329,37 @@ bool accept_socket(struct options *options, const char *value, char *why, size_t
     return reject(why, size, "is longer than the name of a socket may be; give a shorter path");
 }
 
+#define VERIFY_FORM "give one such as https://headscale.example.com/verify"
+
+// libcurl has looked at it already, except at the letters.
+static bool url_host_valid(char *host)
+{
+    const size_t len = strlen(host);
+    struct in_addr ip4;
+
+    if (host[0] == '[' || inet_pton(AF_INET, host, &ip4) == 1)
+        return true;
+    if (len > 0 && host[len - 1] == '.')
+        host[len - 1] = '\0';
+    return !dns_name_wrong(host);
+}
+
+// An empty one asks nobody: the container images of Tailscale's derper pass it on like that.
 bool accept_verify_url(struct options *options, const char *value, char *why, size_t size)
 {
+    char host[URL_CHARS_MAX + 1], wrong[128];
+
     (void)options;
-    if (*value == '\0' || url_valid(value))
+    if (*value == '\0')
         return true;
-    return reject(why, size,
-                  "is not a URL to ask; give one such as https://headscale.example.com/verify");
+    if (!url_valid(value))
+        return reject(why, size, "is not a URL to ask; " VERIFY_FORM);
+    if (!url_parse(value, host, sizeof host, wrong, sizeof wrong)) {
+        snprintf(why, size, "is not a URL to ask (%s); " VERIFY_FORM, wrong);
+        return false;
+    }
+    return url_host_valid(host) ||
+           reject(why, size, "is not a URL to ask, as its host is none; " VERIFY_FORM);
 }
 
 // --- Environment ---

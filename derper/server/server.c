@@ -499,6 +499,7 @@ int server_check(const struct options *options)
          !rate_config_load(&limits, options->rate_config, error, sizeof error)) ||
         (options->serve_tls && !certificate_check(options, error, sizeof error)))
         return fault(error);
+    announce_access(options);
     printf("derper: the configuration is good\n");
     return 0;
 }

@@ -280,6 +280,10 @@ static const struct {
     {"HTTP/1.1 307 Temporary\r\nLocation: /verify\r\nContent-Length: 0\r\n\r\n", ACCESS_UNANSWERED,
      ACCESS_UNANSWERED, ACCESS_BAD_REDIRECT},
     {EMPTY("308 Permanent"), ACCESS_UNANSWERED, ACCESS_UNANSWERED, ACCESS_BAD_REDIRECT},
+    {"HTTP/1.1 307 T\r\nLocation: http://127.0.0.1:99999/\r\nContent-Length: 0\r\n\r\n",
+     ACCESS_UNANSWERED, ACCESS_UNANSWERED, ACCESS_BAD_REDIRECT},
+    {"HTTP/1.1 307 T\r\nLocation: http://[::1/\r\nContent-Length: 0\r\n\r\n", ACCESS_UNANSWERED,
+     ACCESS_UNANSWERED, ACCESS_BAD_REDIRECT},
     {"HTTP/1.1 307 T\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n",
      ACCESS_UNANSWERED, ACCESS_UNANSWERED, ACCESS_BAD_REDIRECT},
     // No answer: these are what fail-open is about.

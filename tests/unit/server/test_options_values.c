@@ -304,8 +304,51 @@ static void test_lists(void **state)
     memset(path, 'a', sizeof path);
     path[sizeof path - 1] = '\0';
     assert_refused("--socket", path, "is longer than the name of a socket may be");
-    assert_refused("--verify-client-url", "headscale.example.com/verify", "is not a URL to ask");
-    assert_refused("--verify-client-url", "https://", "is not a URL to ask");
+}
+
+static void test_admission_urls(void **state)
+{
+    static const char *const bad[] = {
+        "headscale.example.com/verify",
+        "https://",
+        "ftp://h/v",
+        "http://127.0.0.1:99999/verify",
+        "http://127.0.0.1:80x/verify",
+        "http://127.0.0.1:0/verify",
+        "http://[::1/verify",
+        "http://u:p:q@:@h@x:1/v",
+        "http://a..b/verify",
+        "http://.a/verify",
+        "http://%zz/verify",
+        "http://999.1.1.1/verify",
+        "http://a b/verify",
+    };
+    static const char *const good[] = {
+        "",
+        "http://h/v",
+        "https://headscale.example.com/verify",
+        "https://headscale.example.com.:8443/verify?a=%20#b",
+        "http://127.0.0.1:8080/verify",
+        "http://[::1]:8080/verify",
+        "http://user:word@head_scale/verify",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(bad); i++)
+        assert_refused("--verify-client-url", bad[i], "is not a URL to ask");
+    for (size_t i = 0; i < COUNT(good); i++)
+        assert_int_equal(parse("--verify-client-url", good[i]), OPTIONS_OK);
+}
+
+// A variable that is not set must not open the relay in silence.
+static void test_empty_checks(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("--allow-keys", ""), OPTIONS_ERROR);
+    assert_non_null(strstr(error, "--allow-keys is empty"));
+    assert_int_equal(parse("--verify-client-url", ""), OPTIONS_OK);
+    assert_int_equal(options.warning_count, 1);
+    assert_non_null(strstr(options.warnings[0], "--verify-client-url is empty"));
 }
 
 // --- Environment ---
@@ -479,6 +522,8 @@ int main(void)
         cmocka_unit_test_setup(test_home, reset),
         cmocka_unit_test_setup(test_numbers, reset),
         cmocka_unit_test_setup(test_lists, reset),
+        cmocka_unit_test_setup(test_admission_urls, reset),
+        cmocka_unit_test_setup(test_empty_checks, reset),
         cmocka_unit_test_setup(test_queue_depth, reset),
         cmocka_unit_test_setup(test_allow_debug_ip, reset),
         cmocka_unit_test_setup(test_debug_cidrs, reset),
