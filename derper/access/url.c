@@ -24,7 +24,7 @@ bool url_parse(const char *url, char *host, size_t host_size, char *why, size_t 
     if (error)
         wrong = curl_url_strerror(error);
     else if (strcmp(port, "0") == 0)
-        wrong = "Port 0";
+        wrong = "Port 0 is none";
     if (wrong)
         snprintf(why, why_size, "%s", wrong);
     else

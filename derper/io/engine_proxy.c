@@ -37,8 +37,9 @@ static bool go_on(struct stream *stream, const struct proxy_header *header, uint
                   size_t len)
 {
     forget_begun(stream);
-    if (header->has_peer)
-        stream_set_peer(stream, &header->address, header->port);
+    // Of somebody that the proxy cannot name: he is not to pass for the proxy.
+    if (!header->own)
+        stream_set_peer(stream, header->has_peer ? &header->address : &in6addr_any, header->port);
     stream->engine = &engine_openssl;
     return len == 0 || stream->engine->receive(stream, data, len);
 }

@@ -132,6 +132,12 @@ static int on_field_name(llhttp_t *parser, const char *data, size_t len)
     return 0;
 }
 
+static int refuse_field(struct http_conn *conn)
+{
+    conn->error_status = 431;
+    return HPE_USER;
+}
+
 // The field whose name is in hand; -1: none of ours.
 static int find_field(const struct http_conn *conn)
 {
@@ -139,6 +145,28 @@ static int find_field(const struct http_conn *conn)
         if (text_equals_nocase(conn->name, conn->name_len, field_names[i]))
             return i;
     return -1;
+}
+
+// A field goes on where it is given again (RFC 9110, section 5.3), and so has to be the last text.
+static int go_on_with(struct http_conn *conn, struct span *span)
+{
+    char *text = conn->text + span->start;
+    const size_t behind = conn->text_len - span->start - span->len;
+    char moved[HTTP_FIELD_MAX_BYTES];
+
+    if (span->len + 2 > HTTP_FIELD_MAX_BYTES)
+        return refuse_field(conn);
+    if (span->len > 0) {
+        memcpy(moved, text, span->len);
+        memmove(text, text + span->len, behind);
+        memcpy(text + behind, moved, span->len);
+    }
+    for (int i = 0; i < FIELDS; i++)
+        if (conn->spans[i].start > span->start)
+            conn->spans[i].start -= span->len;
+    span->start = conn->text_len - span->len;
+    append(conn, span, ", ", 2);
+    return 0;
 }
 
 static int on_field_name_complete(llhttp_t *parser)
@@ -154,10 +182,12 @@ static int on_field_name_complete(llhttp_t *parser)
         conn->error_status = 400; // RFC 9112, section 3.2
         return HPE_USER;
     }
-    // The first of several counts, but of those that proxies add, the last.
+    // The first of several counts, but those that proxies add are one list.
     if (conn->spans[field].present && field != FIELD_FORWARDED_FOR)
         return 0;
     conn->field = field;
+    if (conn->spans[field].present)
+        return go_on_with(conn, &conn->spans[field]);
     conn->spans[field] = (struct span){.start = conn->text_len, .present = true};
     return 0;
 }
@@ -172,6 +202,9 @@ static int on_field_value(llhttp_t *parser, const char *data, size_t len)
     struct span *span = &conn->spans[conn->field];
     const size_t room = HTTP_FIELD_MAX_BYTES - span->len;
 
+    // Whoever is named behind a cut is not who the proxy has named.
+    if (len > room && conn->field == FIELD_FORWARDED_FOR)
+        return refuse_field(conn);
     append(conn, span, data, len < room ? len : room);
     return 0;
 }
@@ -452,17 +485,17 @@ static void find_peer(struct stream *stream, const struct http_text *forwarded_f
 {
     struct io_context *io = stream_context(stream);
     struct sockaddr_in6 peer;
-    struct in6_addr client;
+    struct in6_addr client = in6addr_any; // nobody knows who, and it is not to pass for the proxy
 
     if (io->proxy_count == 0 || !stream_is_plain(stream))
         return;
     stream_set_peer(stream, NULL, 0);
     stream_peer(stream, &peer);
-    if (forwarded_for->data && forwarded_for->len < HTTP_FIELD_MAX_BYTES && // not cut
-        prefixes_contain(io->proxies, io->proxy_count, &peer.sin6_addr) &&
-        forwarded_client(forwarded_for->data, forwarded_for->len, io->proxies, io->proxy_count,
-                         &client))
-        stream_set_peer(stream, &client, 0);
+    if (!forwarded_for->data || !prefixes_contain(io->proxies, io->proxy_count, &peer.sin6_addr))
+        return;
+    forwarded_client(forwarded_for->data, forwarded_for->len, io->proxies, io->proxy_count,
+                     &client);
+    stream_set_peer(stream, &client, 0);
 }
 
 static void handle(struct http_conn *conn)

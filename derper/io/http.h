@@ -39,7 +39,7 @@ struct http_request {
     struct http_text fast_start;         // Derp-Fast-Start
     struct http_text ideal_node;         // Ideal-Node
     struct http_text challenge;          // X-Tailscale-Challenge
-    struct http_text forwarded_for;      // X-Forwarded-For
+    struct http_text forwarded_for; // X-Forwarded-For, several as one list; 431 when it is too long
 };
 
 // Called for each request; must answer with exactly one of http_respond and http_take_stream before

@@ -129,8 +129,8 @@ bool stream_rtt_us(const struct stream *stream, uint32_t *out);
 // Without TLS: the plain engine's.
 bool stream_is_plain(const struct stream *stream);
 
-// A proxy has said whose connection it is. `port` in host byte order, 0 when it did not say. NULL:
-// back to what the socket says.
+// A proxy has said whose connection it is. `port` in host byte order, 0 when it did not say. All
+// zero for somebody whom it does not name. NULL: back to what the socket says.
 void stream_set_peer(struct stream *stream, const struct in6_addr *address, uint16_t port);
 
 // IPv4 addresses come as mapped ones. All zero when the system does not know it.

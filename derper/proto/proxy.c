@@ -129,6 +129,7 @@ static enum proxy_result parse_v2(const uint8_t *data, size_t len, struct proxy_
     kind = data[13];
     rest = (size_t)data[14] << 8 | data[15];
     out->bytes += rest;
+    out->own = command == V2_LOCAL;
     if (version != V2_VERSION || command > V2_PROXY || out->bytes > PROXY_HEADER_MAX_BYTES ||
         (command == V2_PROXY && !v2_kind_fits(kind, rest)))
         return PROXY_BAD;

@@ -25,8 +25,8 @@ enum proxy_result {
 struct proxy_header {
     size_t bytes;  // of the header; what the client said follows. With PROXY_MORE: how many there
                    // must be before it is worth looking again
-    bool has_peer; // otherwise the connection is the proxy's own, such as a health check, or the
-                   // proxy does not know or cannot say whose it is
+    bool own;      // the connection is the proxy's own, such as a health check
+    bool has_peer; // otherwise it is, or the proxy does not know or cannot say whose it is
     struct in6_addr address; // the client's; IPv4 as a mapped address
     uint16_t port;           // host byte order
 };

@@ -139,7 +139,7 @@ const struct flag flags[] = {
      .meaning = "openssl: TLS 1.3 by OpenSSL alone; slower, with 12 KB more for each client"},
     {"proxy-protocol-from", FLAG_TEXT, OURS, FIELD(proxies_given), .argument = "RANGES",
      .default_value = "", .accept = accept_proxies,
-     .meaning = "proxies in front of the relay, whose PROXY header says who the client is"},
+     .meaning = "proxies that say who the client is: PROXY header with TLS, else X-Forwarded-For"},
     {"allow-keys", FLAG_TEXT, OURS, FIELD(allow_keys), .argument = "FILE", .default_value = "",
      .meaning = "let in only clients whose nodekey:... is in this file; SIGHUP reads it again"},
     {"verify-client-ca", FLAG_TEXT, OURS, FIELD(verify_client_ca), .argument = "FILE",

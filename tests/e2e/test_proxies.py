@@ -30,6 +30,9 @@ V1 = b"PROXY TCP4 192.0.2.7 198.51.100.1 56324 443\r\n"
 V1_IPV6 = b"PROXY TCP6 2001:db9::7 2001:db9::1 56324 443\r\n"
 V1_UNKNOWN = b"PROXY UNKNOWN\r\n"
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+V2_UNSPEC = SIGNATURE + b"\x21\x00\0\0"
+V2_UNIX = SIGNATURE + b"\x21\x31\0\xd8" + bytes(216)
+NOBODY = "::"  # whom the proxy cannot name
 
 
 def v2(source, command=1, tlvs=b""):
@@ -65,9 +68,9 @@ def wait_connected_from(relay, address, act):
 
 @pytest.mark.parametrize("header, address", [
     (V1, "192.0.2.7"), (V1_IPV6, "2001:db9::7"), (v2("192.0.2.8"), "192.0.2.8"), (v2("2001:db9::8"), "2001:db9::8"),
-    (v2("192.0.2.9", tlvs=b"\x04\0\x80" + bytes(128)), "192.0.2.9"), (V1_UNKNOWN, PROXY),
-    (v2("192.0.2.8", command=0), PROXY),
-], ids=["v1", "v1 ipv6", "v2", "v2 ipv6", "v2 tlvs", "v1 unknown", "v2 local"])
+    (v2("192.0.2.9", tlvs=b"\x04\0\x80" + bytes(128)), "192.0.2.9"), (V1_UNKNOWN, NOBODY),
+    (V2_UNSPEC, NOBODY), (V2_UNIX, NOBODY), (v2("192.0.2.8", command=0), PROXY),
+], ids=["v1", "v1 ipv6", "v2", "v2 ipv6", "v2 tlvs", "v1 unknown", "v2 unspec", "v2 unix", "v2 local"])
 def test_the_header_says_who_the_client_is(relay, header, address):
     wait_connected_from(relay, address, lambda: join_behind(relay, header))
 
@@ -127,7 +130,8 @@ def test_a_connection_that_ends_in_its_header_leaves_nothing(start):
 
 def test_debug_pages_ask_who_the_client_is(relay):
     """The proxy's own address says nothing; what it says of the client does."""
-    for header, status in ((V1, 403), (b"PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\n", 200)):
+    for header, status in ((V1, 403), (b"PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\n", 200), (V1_UNKNOWN, 403),
+                           (V2_UNSPEC, 403), (V2_UNIX, 403), (v2("127.0.0.1", command=0), 200)):
         link = relay.keep(Link(relay.address, source=PROXY))
         link.send_raw(header)
         link.start_tls(relay.sni)
@@ -150,7 +154,7 @@ def test_admission_is_asked_about_the_client(start, verify):
         peer.send_raw(header)
         peer.start_tls(relay.sni)
         peer.login()
-    assert verify.addresses == ["192.0.2.7", "2001:db9::7", PROXY]
+    assert verify.addresses == ["192.0.2.7", "2001:db9::7", NOBODY]
 
 
 def test_a_wrong_range_stops_the_start(start):
@@ -178,11 +182,21 @@ def join_plain(relay, forwarded, source=PROXY):
 @pytest.mark.parametrize("forwarded, address", [
     (["192.0.2.7"], "192.0.2.7"), (["203.0.113.1, 192.0.2.7"], "192.0.2.7"),
     (["203.0.113.1", "192.0.2.7"], "192.0.2.7"), ([f"192.0.2.7, {PROXY}"], "192.0.2.7"),
-    (["2001:db9::7, 2001:db8::1"], "2001:db9::7"), (["unknown"], PROXY), ([], PROXY),
-    (["x" * 2000 + ", 192.0.2.7"], PROXY),
-], ids=["one", "made up in front", "a field of its own", "two proxies", "ipv6", "unknown", "none", "too long"])
+    (["2001:db9::7, 2001:db8::1"], "2001:db9::7"), (["192.0.2.7", PROXY], "192.0.2.7"),
+    (["unknown"], NOBODY), ([PROXY], NOBODY), ([], PROXY),
+], ids=["one", "made up in front", "a field of its own", "two proxies", "ipv6", "two fields", "unknown", "no client",
+        "none"])
 def test_without_tls_the_field_says_it(plain, forwarded, address):
     wait_connected_from(plain, address, lambda: join_plain(plain, forwarded))
+
+
+@pytest.mark.parametrize("forwarded", [
+    ["x" * 2000 + ", 192.0.2.7"], ["x" * 1011 + ", 203.0.113.1, 192.0.2.7"], ["x" * 1003, "203.0.113.1", "192.0.2.7"],
+], ids=["long", "cut behind an address", "several"])
+def test_a_field_that_would_be_cut_is_refused(plain, forwarded):
+    """A client that makes it long must not choose where it is cut."""
+    link = plain.keep(Link(plain.address, source=PROXY))
+    assert link.request("GET", "/", [("X-Forwarded-For", value) for value in forwarded]).status == 431
 
 
 def test_without_tls_others_are_not_believed(plain):

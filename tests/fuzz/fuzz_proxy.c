@@ -37,7 +37,8 @@ static void check_beginnings(const uint8_t *data, const struct proxy_header *who
         demand(header.bytes > len && header.bytes <= whole->bytes);
     }
     demand(parse(data, whole->bytes, &header) == PROXY_OK && header.bytes == whole->bytes);
-    demand(header.has_peer == whole->has_peer && header.port == whole->port &&
+    demand(header.own == whole->own && header.has_peer == whole->has_peer &&
+           header.port == whole->port &&
            memcmp(&header.address, &whole->address, sizeof header.address) == 0);
 }
 

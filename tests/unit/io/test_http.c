@@ -136,6 +136,10 @@ static int teardown(void **state)
 
 // --- Requests and what they are understood as. ---
 
+#define X16 "xxxxxxxxxxxxxxxx"
+#define X128 X16 X16 X16 X16 X16 X16 X16 X16
+#define X1024 X128 X128 X128 X128 X128 X128 X128 X128 // HTTP_FIELD_MAX_BYTES
+
 static const struct {
     const char *request;
     int status;
@@ -162,6 +166,11 @@ static const struct {
      false},
     {"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: first\r\nUpgrade: second\r\nX-Forwarded-For:\r\n\r\n",
      200, "GET get path[/] host[a] upgrade[first] forwarded[]", false},
+    {"GET / HTTP/1.1\r\nX-Forwarded-For: a\r\nHost: b\r\nX-Forwarded-For: c,d\r\nUpgrade: e\r\n"
+     "X-Forwarded-For:f\r\n\r\n",
+     200, "GET get path[/] host[b] upgrade[e] forwarded[a, c,d, f]", false},
+    {"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: " X1024 "\r\n\r\n", 200,
+     "GET get path[/] host[a] forwarded[" X1024 "]", false},
     {"GET / HTTP/1.1\r\nHost: a\r\nX-Host: b\r\nHos: c\r\nHostt: d\r\n"
      "X-A-Name-That-Is-Longer-Than-All-That-We-Know: e\r\n\r\n",
      200, "GET get path[/] host[a]", false},
@@ -193,6 +202,8 @@ static const struct {
      "POST path[/] host[a]", true},
 
     // No requests.
+    {"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: " X1024 "x\r\n\r\n", 431, NULL, true},
+    {"GET / HTTP/1.1\r\nX-Forwarded-For: " X1024 "\r\nX-Forwarded-For:\r\n\r\n", 431, NULL, true},
     {"GET / HTTP/1.1\r\n\r\n", 400, "400 Bad Request\n", true},
     {"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400, NULL, true},
     {"GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400, NULL, true},

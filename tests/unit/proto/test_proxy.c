@@ -54,6 +54,7 @@ static void test_v1_unknown(void **state)
     (void)state;
     assert_int_equal(parse_text("PROXY UNKNOWN\r\n" TLS_HELLO, &header), PROXY_OK);
     assert_false(header.has_peer);
+    assert_false(header.own);
     assert_int_equal(header.bytes, 15);
     assert_int_equal(parse_text("PROXY UNKNOWN ffff::1 what ever 0 0\r\n", &header), PROXY_OK);
     assert_false(header.has_peer);
@@ -181,6 +182,7 @@ static void test_v2_without_peer(void **state)
         assert_int_equal(proxy_parse(data, len, &header), PROXY_OK);
         assert_int_equal(header.bytes, len);
         assert_false(header.has_peer);
+        assert_int_equal(header.own, cases[i].version_command == 0x20);
     }
 }
 
