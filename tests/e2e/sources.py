@@ -5,6 +5,7 @@ import json
 import os
 import select
 import socketserver
+import sys
 import threading
 import urllib.parse
 
@@ -41,6 +42,13 @@ class Answering(http.server.BaseHTTPRequestHandler):
     do_GET = do_POST = serve
 
 
+def is_waited_at(connection):
+    """Whether the other side has not given up."""
+    poll = select.poll()
+    poll.register(connection, select.POLLRDHUP)
+    return not poll.poll(0)
+
+
 class Source:
     """A server with a set of `members`, by public key; `fault`, when not None, is its answer to all."""
 
@@ -51,7 +59,8 @@ class Source:
         self.asked = []
         self.released = threading.Event()
         self.lock = threading.Lock()
-        self.open = self.most_open = 0
+        self.open = set()
+        self.most_open = 0
         handler = type("Handler", (Answering,), {"source": self})
         self.server = server_class(address, handler)
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -59,14 +68,15 @@ class Source:
 
     def take(self, request, body):
         with self.lock:
-            self.open += 1
-            self.most_open = max(self.most_open, self.open)
+            self.open.add(request.connection)
+            if len(self.open) > self.most_open:
+                self.most_open = max(self.most_open, sum(map(is_waited_at, self.open)))
         if self.delay:
             given_up = select.poll()
             given_up.register(request.connection, select.POLLRDHUP)
             given_up.poll(1000 * self.delay)
         with self.lock:
-            self.open -= 1
+            self.open.discard(request.connection)
         fault = self.fault
         return fault() if callable(fault) else self.answer(request, body)
 
@@ -83,10 +93,18 @@ class Source:
         self.thread.join()
 
 
-class UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+class Threads(socketserver.ThreadingMixIn):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 1024
+
+    def handle_error(self, request, address):
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, address)
+
+
+class UnixServer(Threads, socketserver.UnixStreamServer):
+    pass
 
 
 class Agent(Source):
@@ -118,11 +136,8 @@ class Agent(Source):
         return 200, json.dumps({"Node": {"Key": name}})
 
 
-class TcpServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    daemon_threads = True
-    block_on_close = False
+class TcpServer(Threads, socketserver.TCPServer):
     allow_reuse_address = True
-    request_queue_size = 1024
 
 
 class Verify(Source):

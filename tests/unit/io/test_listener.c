@@ -237,7 +237,7 @@ static void test_limit_of_new_connections(void **state)
 
     (void)state;
     rig_start(&rig, 10);
-    rig.budget.accept_rate = (struct bucket_rate){.per_second = 10, .burst = 2};
+    rig.budget.accept_rate = (struct bucket_rate){.per_second = 1, .burst = 2};
     rig.listener.limited = true;
     for (int i = 0; i < 3; i++)
         fds[i] = loopback_connect(rig.port, 0);
@@ -246,7 +246,7 @@ static void test_limit_of_new_connections(void **state)
     WAIT(&rig, is_closed(fds[2]));
     assert_false(is_closed(fds[0]) || is_closed(fds[1]));
     assert_int_equal(rig.listener.state, LISTENER_LISTENING);
-    run_for(&rig, 110);
+    run_for(&rig, 1010);
     fds[3] = loopback_connect(rig.port, 0);
     WAIT(&rig, rig.count == 3);
     assert_int_equal(counter_read(&rig.io.counters.accept_refused), 1);

@@ -17,6 +17,7 @@
 #define CLIENT_INFO "{\"version\":2,\"CanAckPings\":true}"
 #define PATIENCE_MS 10000
 #define RECHECK_MS 300
+#define STALL_MS 4000 // that a busy machine may add
 
 struct desk {
     struct admission admission;
@@ -281,7 +282,7 @@ static void test_recheck(void **state)
     peer_receive_server_info(peer);
     begun_ms = clock_ms();
     await(&desk.asked, 2);
-    assert_true(clock_ms() - begun_ms < 2 * RECHECK_MS);
+    assert_true(clock_ms() - begun_ms < 2 * RECHECK_MS + STALL_MS);
     usleep(2 * RECHECK_MS * 1000);
     assert_int_equal(read_locked(&desk.asked), 2); // one question at a time
     answer(ADMISSION_ALLOWED);
@@ -307,7 +308,7 @@ static void test_limit(void **state)
     start(0);
     peer = knock(NULL, 0);
     peer_expect_end(peer);
-    assert_in_range(clock_ms() - begun_ms, ADMISSION_LIMIT_MS - 200, ADMISSION_LIMIT_MS + 2000);
+    assert_in_range(clock_ms() - begun_ms, ADMISSION_LIMIT_MS - 200, ADMISSION_LIMIT_MS + STALL_MS);
     await(&desk.cancelled, 1);
     leave(peer);
     relay_stop(&relay);
