@@ -72,9 +72,7 @@ class Source:
             if len(self.open) > self.most_open:
                 self.most_open = max(self.most_open, sum(map(is_waited_at, self.open)))
         if self.delay:
-            given_up = select.poll()
-            given_up.register(request.connection, select.POLLRDHUP)
-            given_up.poll(1000 * self.delay)
+            self.released.wait(self.delay)
         with self.lock:
             self.open.discard(request.connection)
         fault = self.fault
