@@ -225,6 +225,15 @@ static int on_lookup(void *resolver, void *reserved, void *owner)
     return 0;
 }
 
+// The host has an address, and nobody waits for more.
+static int on_socket(void *owner, curl_socket_t fd, curlsocktype purpose)
+{
+    const struct fetch *fetch = owner;
+
+    (void)fd, (void)purpose;
+    return fetch->abandoned ? CURL_SOCKOPT_ERROR : CURL_SOCKOPT_OK;
+}
+
 static void add_field(struct fetch *fetch, const char *field)
 {
     struct curl_slist *longer = curl_slist_append(fetch->fields, field);
@@ -265,7 +274,8 @@ static void set_easy(struct fetch *fetch)
     curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
     curl_easy_setopt(easy, CURLOPT_RESOLVER_START_FUNCTION, on_lookup);
     curl_easy_setopt(easy, CURLOPT_RESOLVER_START_DATA, fetch);
-    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)FETCH_LIMIT_MS);
+    curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, on_socket);
+    curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, fetch);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, fetch->result.detail);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_head);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, fetch);
@@ -287,7 +297,7 @@ void fetch_start(struct fetcher *fetcher, struct fetch *fetch, void (*on_done)(s
     fetch->fetcher = fetcher;
     fetch->on_done = on_done;
     fetch->head_bytes = 0;
-    fetch->full = fetch->looked_up = false;
+    fetch->full = fetch->looked_up = fetch->abandoned = false;
     fetch->easy = curl_easy_init();
     if (!fetch->easy)
         abort();
@@ -304,6 +314,11 @@ bool fetch_resolving(const struct fetch *fetch)
         return false;
     curl_easy_getinfo(fetch->easy, CURLINFO_NAMELOOKUP_TIME_T, &took_us);
     return took_us == 0;
+}
+
+void fetch_abandon(struct fetch *fetch)
+{
+    fetch->abandoned = true;
 }
 
 void fetch_end(struct fetch *fetch)

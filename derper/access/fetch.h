@@ -12,10 +12,12 @@
 
 #define FETCHER_IDLE_MAX 64L  // connections that are kept for the next fetch
 #define FETCHER_DESCRIPTORS 2 // of libcurl itself, to be woken
-#define FETCH_URL_BYTES 2560  // with the final NUL
-#define FETCH_BODY_BYTES 256  // of a request, with the final NUL
+// One fetch's: the pair by which libcurl's resolver reports, and a socket for each of the system's
+// nameservers, 3 at most; then the two connections that it may try side by side.
+#define FETCH_DESCRIPTORS 5
+#define FETCH_URL_BYTES 2560 // with the final NUL
+#define FETCH_BODY_BYTES 256 // of a request, with the final NUL
 #define FETCH_HEAD_MAX_BYTES (64 * 1024)
-#define FETCH_LIMIT_MS 6000 // for one that nobody waits for
 
 // Embedded in its owner, which must live until `on_closed`.
 struct fetcher {
@@ -53,6 +55,7 @@ struct fetch {
     size_t head_bytes;
     bool full;      // the body has more than was wanted
     bool looked_up; // the URL's host, which may not have come to an end
+    bool abandoned;
     struct fetch_request request;
     struct fetch_result result;
     void (*on_done)(struct fetch *fetch);
@@ -71,6 +74,9 @@ void fetch_start(struct fetcher *fetcher, struct fetch *fetch,
 
 // Whether a thread of libcurl's looks the host up. It goes on when the fetch is ended.
 bool fetch_resolving(const struct fetch *fetch);
+
+// For one that is resolving: it ends, and `on_done` runs, as soon as that thread has.
+void fetch_abandon(struct fetch *fetch);
 
 // Gives back what a fetch holds, under way or done. Harmless on zeroed memory.
 void fetch_end(struct fetch *fetch);

@@ -88,6 +88,7 @@ static void close_attempt(struct attempt *attempt)
 
     if (attempt->query)
         attempt->query->attempt = NULL;
+    source->abandoned_count -= !list_empty(&attempt->node);
     list_unlink(&attempt->node);
     fetch_end(&attempt->fetch);
     free(attempt);
@@ -95,10 +96,12 @@ static void close_attempt(struct attempt *attempt)
     counter_add(&source->counters.open, -1);
 }
 
-// While a resolver hangs, clients that come and go must not make more and more threads that wait
-// for it: the attempt keeps its place until it has an answer, or for FETCH_LIMIT_MS.
+// While a resolver hangs, questions that come and go must not make more and more threads that wait
+// for it: the attempt keeps its place until its thread has ended.
 static void abandon(struct attempt *attempt)
 {
+    fetch_abandon(&attempt->fetch);
+    attempt->source->abandoned_count++;
     attempt->query->attempt = NULL;
     attempt->query = NULL;
     list_append(&attempt->source->abandoned, &attempt->node);
@@ -222,11 +225,18 @@ void query_cancel(struct query *query)
     pump(query->source);
 }
 
+// Whoever waits for a place then waits for the source, and not for others in front of him.
+static bool hangs(const struct source *source)
+{
+    return source->abandoned_count == SOURCE_OPEN_MAX;
+}
+
 enum access_reason query_expire(struct query *query)
 {
     static const struct fetch_result none;
-    const bool had_time =
-        query->attempt && clock_ms() - query->attempt->since_ms >= SOURCE_PATIENCE_MS;
+    const bool had_time = query->attempt
+                              ? clock_ms() - query->attempt->since_ms >= SOURCE_PATIENCE_MS
+                              : hangs(query->source);
     const enum access_reason reason = had_time ? ACCESS_TIMED_OUT : ACCESS_BUSY;
 
     note(query->source, reason, &none);

@@ -42,7 +42,8 @@ struct source {
     struct fetcher *fetcher;
     struct list line;
     size_t open;
-    struct list abandoned;    // of those, attempts that nobody waits for
+    struct list abandoned; // of those, attempts that nobody waits for
+    size_t abandoned_count;
     bool failing;             // its last word was neither yes nor no
     uint64_t recovery_log_ms; // when the log may say again that it answers
     struct log_limit limits[ACCESS_REASONS];

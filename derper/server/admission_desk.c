@@ -213,7 +213,7 @@ int desk_descriptors(const struct options *options)
     if (config.socket_count + config.url_count == 0)
         return 0;
     return (int)config.socket_count * (SOURCE_OPEN_MAX + 1) +
-           (int)config.url_count * SOURCE_OPEN_MAX * 2 +
+           (int)config.url_count * SOURCE_OPEN_MAX * FETCH_DESCRIPTORS +
            (config.url_count > 0 ? (int)FETCHER_IDLE_MAX : 0) + FETCHER_DESCRIPTORS;
 }
 

@@ -34,11 +34,8 @@ struct admission_desk {
 bool desk_wanted(const struct options *options);
 
 // Descriptors that questions may take: for each socket its open questions, one each, and the
-// question how it is; for each URL its open questions, two each (the pair by which libcurl's
-// resolver reports, and then the two connections it may try side by side), and what stays open
-// between questions. Left out: the sockets of resolver threads, which may go on after their
-// questions have ended, for as long as the system's resolver takes; at most SOURCE_OPEN_MAX of a
-// URL begin in FETCH_LIMIT_MS.
+// question how it is; for each URL its open questions, FETCH_DESCRIPTORS each, and what stays open
+// between questions.
 int desk_descriptors(const struct options *options);
 
 // What desk_open would say about the files, without a loop.
