@@ -54,15 +54,15 @@ bool turns_crowd_out(struct turns *turns)
     return crowd_out_from(turns, NEWCOMER_SILENT) || crowd_out_from(turns, NEWCOMER_QUIET);
 }
 
-static bool is_full(const struct turns *turns)
+static size_t count_under_way(const struct turns *turns)
 {
-    return turns->counts[NEWCOMER_QUIET] + turns->counts[NEWCOMER_GOING_ON] >=
-           NEWCOMERS_UNDER_WAY_MAX;
+    return turns->counts[NEWCOMER_QUIET] + turns->counts[NEWCOMER_GOING_ON];
 }
 
 static bool may_begin(struct turns *turns)
 {
-    return !is_full(turns) || crowd_out_from(turns, NEWCOMER_QUIET);
+    return count_under_way(turns) < NEWCOMERS_UNDER_WAY_MAX ||
+           crowd_out_from(turns, NEWCOMER_QUIET);
 }
 
 static uint16_t ticks(const struct turns *turns)
@@ -70,11 +70,12 @@ static uint16_t ticks(const struct turns *turns)
     return (uint16_t)(uv_now(turns->loop) / TICK_MS);
 }
 
-// Has kept its place for long enough by a byte now and then, while others wait for one.
+// Has kept its place for long enough by a byte now and then, while others wait for one. Those who
+// lost theirs in the same turn do not save it.
 static bool is_overdue(const struct turns *turns, const struct newcomer *newcomer)
 {
     return newcomer->place == NEWCOMER_GOING_ON && turns->counts[NEWCOMER_BEGINNING] > 0 &&
-           is_full(turns) &&
+           count_under_way(turns) + TURN_STEPS_MAX > NEWCOMERS_UNDER_WAY_MAX &&
            (uint16_t)(ticks(turns) - newcomer->begun) > NEWCOMER_UNDER_WAY_LIMIT_MS / TICK_MS;
 }
 

@@ -442,6 +442,26 @@ static void test_long_under_way(void **state)
     crowd_stop();
 }
 
+// All that are late lose their places, not one a turn: who has lost its place does not save others.
+static void test_many_long_under_way(void **state)
+{
+    const size_t max = NEWCOMERS_UNDER_WAY_MAX, end = max + 2 * TURN_STEPS_MAX;
+
+    (void)state;
+    crowd_start(end);
+    serve(0, max);
+    for (size_t i = 0; i < TURN_STEPS_MAX; i++)
+        crowd.newcomers[i].begun -= NEWCOMER_UNDER_WAY_LIMIT_MS / 10; // in units of 16 ms
+    line_up(max, end);
+    line_up(0, TURN_STEPS_MAX);
+    uv_run(&crowd.loop, UV_RUN_NOWAIT);
+    assert_int_equal(crowd.crowded_out_count, TURN_STEPS_MAX - 1);
+    assert_int_equal(crowd.served_count, 1); // begins where the first has gone
+    uv_run(&crowd.loop, UV_RUN_NOWAIT);
+    assert_int_equal(crowd.crowded_out_count, TURN_STEPS_MAX);
+    crowd_stop();
+}
+
 // Nobody begins, and the loop sleeps, until there is room: by one that goes, or by those that are
 // quiet for long.
 static void test_too_many_under_way(void **state)
@@ -523,6 +543,7 @@ int main(void)
         cmocka_unit_test(test_who_goes_on_comes_first),
         cmocka_unit_test(test_one_silent_too_many),
         cmocka_unit_test(test_long_under_way),
+        cmocka_unit_test(test_many_long_under_way),
         cmocka_unit_test(test_too_many_under_way),
         cmocka_unit_test(test_room_is_made_by_who_was_quiet_for_long),
         cmocka_unit_test(test_full_line),
