@@ -161,6 +161,8 @@ static void note_answer(struct access_ask *ask, size_t index, enum access_reason
 
     ask->queries[index].answered = true;
     ask->pending--;
+    if (class == ACCESS_CLASS_NO)
+        grace_withdraw(&ask->access->grace, &ask->key, bit_of(ask, index));
     if (class == ACCESS_CLASS_SILENT || class == ACCESS_CLASS_FAULT)
         ask->faults |= bit_of(ask, index);
     if (class == ACCESS_CLASS_SILENT)

@@ -91,11 +91,13 @@ enum access_reason agent_judge_status(const struct fetch_result *result, struct 
         *self = (struct key){{0}};
     if (!result->complete || result->error != CURLE_OK)
         return judge_failure(result);
-    if (result->status != 200 || !result->body)
-        return reason;
-    status = json_loadb(result->body, result->len, 0, NULL);
+    if (result->status != 200)
+        return ACCESS_BAD_STATUS;
+    status = json_loadb(result->body ? result->body : "", result->len, 0, NULL);
     state = json_string_value(json_object_get(status, "BackendState"));
-    if (state && strcmp(state, "Running") != 0)
+    if (!state)
+        reason = ACCESS_BAD_ANSWER;
+    else if (strcmp(state, "Running") != 0)
         reason = ACCESS_NOT_RUNNING;
     if (self)
         read_self(status, self);
@@ -160,7 +162,8 @@ void agent_explain(char *out, size_t size, enum access_reason reason, const char
         break;
     default:
         snprintf(out, size,
-                 "what answers on %s does not speak HTTP: give tailscaled's socket with --socket",
+                 "what answers on %s does not speak as tailscaled does: give tailscaled's socket "
+                 "with --socket",
                  socket);
         break;
     }

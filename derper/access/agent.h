@@ -14,12 +14,12 @@
 void agent_ask(struct fetch_request *request, const char *socket, const struct key *key);
 
 // ACCESS_NOT_MEMBER is not the last word: an agent that is starting, or logged out, knows nobody.
-// So it is asked how it is.
+// So it is asked how it is and, as it may have come up meanwhile, about the key once more.
 enum access_reason agent_judge(const struct fetch_result *result);
 
 void agent_ask_status(struct fetch_request *request, const char *socket);
 
-// ACCESS_NOT_RUNNING, or ACCESS_NOT_MEMBER as before; when it has gone meanwhile, what that is.
+// ACCESS_NOT_MEMBER when it runs, ACCESS_NOT_RUNNING, or what is wrong with it or its answer.
 // `self`, the agent's own key, may be NULL; all zero when it has none.
 enum access_reason agent_judge_status(const struct fetch_result *result, struct key *self);
 

@@ -77,6 +77,17 @@ void grace_note(struct grace *grace, const struct key *key, uint32_t sources, ui
     list_append(&grace->by_age, &entry->node);
 }
 
+void grace_withdraw(struct grace *grace, const struct key *key, uint32_t sources)
+{
+    struct entry *entry = table_find(&grace->table, key);
+
+    if (!entry)
+        return;
+    entry->sources &= ~sources;
+    if (entry->sources == 0)
+        drop(grace, entry);
+}
+
 void grace_forget(struct grace *grace, const struct key *key)
 {
     struct entry *entry = table_find(&grace->table, key);

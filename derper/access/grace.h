@@ -25,7 +25,10 @@ void grace_deinit(struct grace *grace);
 // All sources in the set `sources`, one bit each, have said yes.
 void grace_note(struct grace *grace, const struct key *key, uint32_t sources, uint64_t now_ms);
 
-// A source has said no.
+// The sources in the set have said no: their yes of before is taken back.
+void grace_withdraw(struct grace *grace, const struct key *key, uint32_t sources);
+
+// The check has said no.
 void grace_forget(struct grace *grace, const struct key *key);
 
 // The set that said yes within the span; 0 = none.

@@ -20,6 +20,7 @@ struct attempt {
     struct list node;    // in source->abandoned
     uint64_t since_ms;
     unsigned redirects;
+    bool runs; // the agent has said so, and now knows whom it knows
 };
 
 void source_init(struct source *source, enum source_kind kind, const char *address,
@@ -120,20 +121,30 @@ static void answer(struct query *query, enum access_reason reason)
     pump(source);
 }
 
+static void on_whois(struct fetch *fetch);
+
 static void on_status(struct fetch *fetch)
 {
-    const struct attempt *attempt = list_entry(fetch, struct attempt, fetch);
+    struct attempt *attempt = list_entry(fetch, struct attempt, fetch);
+    struct source *source = attempt->source;
+    const enum access_reason reason = agent_judge_status(&fetch->result, NULL);
 
-    answer(attempt->query, agent_judge_status(&fetch->result, NULL));
+    if (reason != ACCESS_NOT_MEMBER) {
+        answer(attempt->query, reason);
+        return;
+    }
+    attempt->runs = true;
+    agent_ask(&fetch->request, source->address, attempt->query->key);
+    fetch_start(source->fetcher, fetch, on_whois);
 }
 
 static void on_whois(struct fetch *fetch)
 {
     const struct attempt *attempt = list_entry(fetch, struct attempt, fetch);
-    struct source *source = attempt->query->source;
+    struct source *source = attempt->source;
     const enum access_reason reason = agent_judge(&fetch->result);
 
-    if (reason != ACCESS_NOT_MEMBER) {
+    if (reason != ACCESS_NOT_MEMBER || attempt->runs) {
         answer(attempt->query, reason);
         return;
     }

@@ -106,7 +106,7 @@ AGENT_FAULTS = {
     "too_old": ((400, "invalid 'addr' parameter"), "too old"),
     "not_permitted": ((403, "access denied"), "does not permit this user"),
     "bad_status": ((500, "oops"), "HTTP status 500"),
-    "bad_answer": (b"SSH-2.0-OpenSSH_9.2\r\n", "does not speak HTTP"),
+    "bad_answer": (b"SSH-2.0-OpenSSH_9.2\r\n", "does not speak as tailscaled does"),
     "cut": (b"", "closed the connection before it answered"),
 }
 

@@ -167,8 +167,10 @@ static const struct {
     {{OK("3000\r\n\r\n{"), NULL}, ACCESS_ALLOWED, ACCESS_MEMBER},
     {{UNKNOWN, RUNNING}, ACCESS_REFUSED, ACCESS_NOT_MEMBER},
     {{UNKNOWN, NEEDS_LOGIN}, ACCESS_UNANSWERED, ACCESS_NOT_RUNNING},
-    {{UNKNOWN, EMPTY("500 Oops")}, ACCESS_REFUSED, ACCESS_NOT_MEMBER},
-    {{UNKNOWN, OK("4\r\n\r\nnope")}, ACCESS_REFUSED, ACCESS_NOT_MEMBER},
+    {{UNKNOWN, EMPTY("500 Oops")}, ACCESS_UNANSWERED, ACCESS_BAD_STATUS},
+    {{UNKNOWN, OK("4\r\n\r\nnope")}, ACCESS_UNANSWERED, ACCESS_BAD_ANSWER},
+    {{UNKNOWN, OK("2\r\n\r\n{}")}, ACCESS_UNANSWERED, ACCESS_BAD_ANSWER},
+    {{UNKNOWN, EMPTY("200 OK")}, ACCESS_UNANSWERED, ACCESS_BAD_ANSWER},
     {{UNKNOWN, ""}, ACCESS_UNANSWERED, ACCESS_CUT}, // it restarts
     {{UNKNOWN, OK("26\r\n\r\n{\"Backend")}, ACCESS_UNANSWERED, ACCESS_CUT},
     {{EMPTY("400 Bad Request"), NULL}, ACCESS_UNANSWERED, ACCESS_TOO_OLD},
@@ -201,6 +203,31 @@ static void test_agent_answers(void **state)
         end(access);
         fake_server_stop(&server);
     }
+}
+
+// It has come up between the questions about the key and how it is.
+static const char *respond_starting(const char *request, void *data)
+{
+    static struct agent member = {EMPTY("200 OK"), NULL}, starting = {UNKNOWN, RUNNING};
+    struct fake_server *server = data;
+
+    return respond_agent(request, server->requests < 3 ? &starting : &member);
+}
+
+static void test_agent_starts_meanwhile(void **state)
+{
+    static struct fake_server server;
+    struct access *access;
+
+    (void)state;
+    server = (struct fake_server){.respond = respond_starting, .data = &server};
+    fake_server_start_unix(&server, in_folder("starting"));
+    access = make_agent(server.path, 0);
+    assert_int_equal(ask(access, 1), ACCESS_ALLOWED);
+    assert_int_equal(server.requests, 3);
+    assert_answered(access, ACCESS_MEMBER, 1);
+    end(access);
+    fake_server_stop(&server);
 }
 
 static void test_agent_absent(void **state)
@@ -696,6 +723,29 @@ static void test_grace_is_of_the_source(void **state)
     fake_server_stop(&first);
 }
 
+// Nor what one has taken back, whatever another one's silence made of the verdict.
+static void test_grace_ends_with_the_no_of_its_source(void **state)
+{
+    static struct fake_server first, second;
+    struct agent member = {EMPTY("200 OK"), NULL}, stranger = {UNKNOWN, RUNNING};
+    const char *sockets[] = {in_folder("a"), in_folder("b")};
+    struct access *access;
+
+    (void)state;
+    first = (struct fake_server){.respond = respond_agent, .data = &member};
+    second = (struct fake_server){.respond = respond_agent, .data = &stranger};
+    fake_server_start_unix(&first, sockets[0]);
+    fake_server_start_unix(&second, sockets[1]);
+    access = make((struct access_config){.sockets = sockets, .socket_count = 2, .grace_ms = 60000});
+    assert_int_equal(ask(access, 1), ACCESS_ALLOWED);
+    fake_server_stop(&second);
+    first.data = &stranger;
+    assert_int_equal(ask(access, 1), ACCESS_UNANSWERED);
+    fake_server_stop(&first);
+    assert_int_equal(ask(access, 1), ACCESS_UNANSWERED);
+    end(access);
+}
+
 // Let in by fail-open is not let in by the source.
 static void test_fail_open_gives_no_grace(void **state)
 {
@@ -924,6 +974,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_agent_answers),
+        cmocka_unit_test(test_agent_starts_meanwhile),
         cmocka_unit_test(test_agent_absent),
         cmocka_unit_test(test_url_answers),
         cmocka_unit_test(test_url_request),
@@ -939,6 +990,7 @@ int main(void)
         cmocka_unit_test(test_grace),
         cmocka_unit_test(test_no_grace),
         cmocka_unit_test(test_grace_is_of_the_source),
+        cmocka_unit_test(test_grace_ends_with_the_no_of_its_source),
         cmocka_unit_test(test_fail_open_gives_no_grace),
         cmocka_unit_test(test_hanging),
         cmocka_unit_test(test_no_time_left),

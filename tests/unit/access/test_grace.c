@@ -37,6 +37,23 @@ static void test_span(void **state)
     grace_deinit(&grace);
 }
 
+static void test_withdraw(void **state)
+{
+    const struct key a = key_of(1), b = key_of(2);
+    struct grace grace;
+
+    (void)state;
+    grace_init(&grace, SPAN_MS);
+    grace_note(&grace, &a, 5, 100);
+    grace_withdraw(&grace, &a, 3);
+    grace_withdraw(&grace, &b, 1);
+    assert_int_equal(grace_sources(&grace, &a, 100), 4);
+    grace_withdraw(&grace, &a, 4);
+    assert_int_equal(grace_sources(&grace, &a, 100), 0);
+    assert_int_equal(grace.table.count, 0);
+    grace_deinit(&grace);
+}
+
 static void test_none(void **state)
 {
     const struct key a = key_of(1);
@@ -72,6 +89,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_span),
+        cmocka_unit_test(test_withdraw),
         cmocka_unit_test(test_none),
         cmocka_unit_test(test_bound),
     };
