@@ -45,7 +45,7 @@ struct access {
     struct list asks;
     size_t parts; // to be closed before the memory goes
     struct access_counters counters;
-    struct log_limit refused_log, unanswered_log;
+    struct log_limit logs[ACCESS_VERDICTS][2]; // of refusals: at the door, and of who is in
 };
 
 const char *access_verdict_name(enum access_verdict verdict)
@@ -82,26 +82,38 @@ static void leave(struct access_ask *ask)
     update_timer(ask->access);
 }
 
-static void log_refusal(struct access_ask *ask, enum access_verdict verdict)
+static void log_unanswered(struct access_ask *ask, const char *key, bool is_in)
 {
-    struct access *access = ask->access;
-    char key[KEY_SHORT_CHARS + 1];
-    const char *who = "it is not in the file of --allow-keys";
+    const bool agents = ask->check == &ask->access->checks[SOURCE_AGENT];
 
-    key_short(&ask->key, key);
+    log_limited(&ask->access->logs[ACCESS_UNANSWERED][is_in],
+                "client %s from %s %s, as %s had no answer about it", key, ask->address,
+                is_in ? "stays" : "was refused",
+                agents ? "--verify-clients" : "--verify-client-url");
+}
+
+static void log_refused(struct access_ask *ask, const char *key, bool is_in)
+{
+    const char *why = "it is not in the file of --allow-keys";
+
     if (ask->check)
-        who = ask->check == &access->checks[SOURCE_AGENT]
+        why = ask->check == &ask->access->checks[SOURCE_AGENT]
                   ? "no tailscaled of --verify-clients knows its key"
                   : "no --verify-client-url allows it";
+    log_limited(&ask->access->logs[ACCESS_REFUSED][is_in], "client %s from %s %s: %s", key,
+                ask->address, is_in ? "is closed, as its access was withdrawn" : "was refused",
+                why);
+}
+
+static void log_refusal(struct access_ask *ask, enum access_verdict verdict)
+{
+    char key[KEY_SHORT_CHARS + 1];
+
+    key_short(&ask->key, key);
     if (verdict == ACCESS_UNANSWERED)
-        log_limited(&access->unanswered_log,
-                    "client %s from %s was refused, as %s had no answer about it", key,
-                    ask->address,
-                    ask->check == &access->checks[SOURCE_AGENT] ? "--verify-clients"
-                                                                : "--verify-client-url");
+        log_unanswered(ask, key, ask->past.admitted);
     else
-        log_limited(&access->refused_log, "client %s from %s was refused: %s", key, ask->address,
-                    who);
+        log_refused(ask, key, ask->past.admitted);
 }
 
 static void note_allowed(struct access_ask *ask)
@@ -126,6 +138,7 @@ static void finish(struct access_ask *ask, enum access_verdict verdict)
         log_refusal(ask, verdict);
     if (verdict == ACCESS_REFUSED)
         grace_forget(&access->grace, &ask->key);
+    ask->past.admitted = ask->past.admitted || verdict == ACCESS_ALLOWED;
     ask->on_verdict(ask, verdict);
 }
 
@@ -138,21 +151,40 @@ static uint32_t bit_of(const struct access_ask *ask, size_t index)
     return UINT32_C(1) << (ask->check->first_bit + index);
 }
 
+static uint32_t bits_of(const struct check *check)
+{
+    return ((UINT32_C(1) << check->count) - 1) << check->first_bit;
+}
+
+// Whoever had vouched for the client has said no.
+static bool is_withdrawn(const struct access_ask *ask)
+{
+    return ask->withdrawn && !(ask->past.vouched & bits_of(ask->check));
+}
+
 // No source of the check has said yes, and none will.
 static void conclude(struct access_ask *ask)
 {
-    const uint32_t vouched = grace_sources(&ask->access->grace, &ask->key, clock_ms());
+    const uint32_t recent = grace_sources(&ask->access->grace, &ask->key, clock_ms());
 
     forget_queries(ask);
-    if (ask->faults & vouched) {
+    if (ask->faults & recent) {
         ask->graced = true;
+        ask->past.vouched |= ask->faults & recent;
         ask_next_check(ask);
     } else if (ask->silent && ask->check->fail_open) {
         ask->failed_open = true;
         ask_next_check(ask);
     } else {
-        finish(ask, ask->faults ? ACCESS_UNANSWERED : ACCESS_REFUSED);
+        finish(ask, ask->faults && !is_withdrawn(ask) ? ACCESS_UNANSWERED : ACCESS_REFUSED);
     }
+}
+
+static void note_no(struct access_ask *ask, uint32_t source)
+{
+    grace_withdraw(&ask->access->grace, &ask->key, source);
+    ask->withdrawn = ask->withdrawn || (ask->past.vouched & source);
+    ask->past.vouched &= ~source;
 }
 
 static void note_answer(struct access_ask *ask, size_t index, enum access_reason reason)
@@ -162,7 +194,7 @@ static void note_answer(struct access_ask *ask, size_t index, enum access_reason
     ask->queries[index].answered = true;
     ask->pending--;
     if (class == ACCESS_CLASS_NO)
-        grace_withdraw(&ask->access->grace, &ask->key, bit_of(ask, index));
+        note_no(ask, bit_of(ask, index));
     if (class == ACCESS_CLASS_SILENT || class == ACCESS_CLASS_FAULT)
         ask->faults |= bit_of(ask, index);
     if (class == ACCESS_CLASS_SILENT)
@@ -177,6 +209,7 @@ static void on_answer(struct query *query, enum access_reason reason)
 
     if (access_reason_class(reason) == ACCESS_CLASS_YES) {
         ask->yes |= bit_of(ask, index);
+        ask->past.vouched |= bit_of(ask, index);
         forget_queries(ask);
         ask_next_check(ask);
         return;
@@ -186,11 +219,17 @@ static void on_answer(struct query *query, enum access_reason reason)
         conclude(ask);
 }
 
-static void ask_check(struct access_ask *ask, struct check *check)
+static void enter_check(struct access_ask *ask, struct check *check)
 {
     ask->check = check;
-    ask->pending = check->count;
     ask->faults = ask->silent = 0;
+    ask->withdrawn = false;
+}
+
+static void ask_check(struct access_ask *ask, struct check *check)
+{
+    enter_check(ask, check);
+    ask->pending = check->count;
     ask->queries = memory_zeroed(check->count * sizeof *ask->queries);
     for (size_t i = 0; i < check->count; i++) {
         struct ask_query *mine = &ask->queries[i];
@@ -206,8 +245,7 @@ static void ask_check(struct access_ask *ask, struct check *check)
 // Earlier checks have taken all the time: none of this one's sources is asked, nor blamed.
 static void pass_over(struct access_ask *ask, struct check *check)
 {
-    ask->check = check;
-    ask->faults = ask->silent = 0;
+    enter_check(ask, check);
     for (size_t i = 0; i < check->count; i++)
         ask->faults |= bit_of(ask, i);
     conclude(ask);
@@ -272,11 +310,12 @@ static void update_timer(struct access *access)
 // --- From outside ---
 
 void access_ask(struct access *access, struct access_ask *ask, const struct key *key,
-                const char *address,
+                const char *address, const struct access_past *past,
                 void (*on_verdict)(struct access_ask *ask, enum access_verdict verdict))
 {
     *ask = (struct access_ask){.access = access,
                                .key = *key,
+                               .past = past ? *past : (struct access_past){0},
                                .deadline_ms = clock_ms() + ACCESS_LIMIT_MS,
                                .on_verdict = on_verdict};
     snprintf(ask->address, sizeof ask->address, "%s", address);
@@ -393,7 +432,8 @@ struct access *access_new(const struct access_config *config, char *error, size_
     }
     access->has_list = config->allow_keys != NULL;
     access->loop = config->loop;
-    access->refused_log = access->unanswered_log = (struct log_limit)LOG_LIMIT_INIT;
+    for (size_t i = 0; i < ACCESS_VERDICTS; i++)
+        access->logs[i][0] = access->logs[i][1] = (struct log_limit)LOG_LIMIT_INIT;
     list_init(&access->asks);
     grace_init(&access->grace, config->grace_ms);
     curl_global_init(CURL_GLOBAL_DEFAULT);

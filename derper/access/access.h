@@ -11,6 +11,9 @@
 //   source let in no longer than `grace_ms` ago. Fail-open, URLs only: any client, where no answer
 //   came at all (unreachable, TLS failed, cut before the head was whole, timed out). Neither renews
 //   the grace.
+// - Who is in is closed by a no, never by silence: by that of all sources of a check, or of all
+// that
+//   had vouched for the client, as those that never did, and have no answer now, keep nobody.
 // - All of it takes ACCESS_LIMIT_MS at most. Who was not asked about by then, as the line was too
 //   long or an earlier check took all the time, is refused unless grace lets it in; fail-open does
 //   not.
@@ -47,14 +50,20 @@ struct access_config {
 
 enum access_verdict {
     ACCESS_ALLOWED,
-    ACCESS_REFUSED,    // every source of a check said no
-    ACCESS_UNANSWERED, // refused too, but not by anybody's no: who is in may stay
+    ACCESS_REFUSED,    // every source of a check said no, or every one that had vouched
+    ACCESS_UNANSWERED, // refused too, but a no is missing: who is in may stay
     ACCESS_VERDICTS
 };
 
 const char *access_verdict_name(enum access_verdict verdict);
 
 struct access;
+
+// What is known of a client when it is asked about again.
+struct access_past {
+    bool admitted;    // it is in: the question is whether it may stay
+    uint32_t vouched; // sources whose last word about it was yes, one bit each
+};
 
 // Embedded in its owner; one at a time may be under way. Fields are the module's own.
 struct access_ask {
@@ -66,9 +75,11 @@ struct access_ask {
     struct check *check; // the check that is asked
     struct ask_query *queries;
     size_t pending;           // of the queries
+    struct access_past past;  // with the verdict: for the next question about this client
     uint32_t yes;             // sources that said yes, one bit each
     uint32_t faults;          // of this check: no answer, for whatever reason
     uint32_t silent;          // of those, where no answer came at all
+    bool withdrawn;           // in this check, one that had vouched said no
     bool graced, failed_open; // in some check
     void (*on_verdict)(struct access_ask *ask, enum access_verdict verdict);
 };
@@ -79,10 +90,11 @@ struct access *access_new(const struct access_config *config, char *error, size_
 // What access_new would say about the files, without a loop.
 bool access_check_files(const struct access_config *config, char *error, size_t size);
 
-// `address` is the client's, without a port. `on_verdict` runs once, perhaps before this returns,
-// unless the ask is cancelled first; it may free or reuse the ask.
+// `address` is the client's, without a port; `past` what an earlier ask has left, NULL for a client
+// that comes. `on_verdict` runs once, perhaps before this returns, unless the ask is cancelled
+// first; it may free or reuse the ask.
 void access_ask(struct access *access, struct access_ask *ask, const struct key *key,
-                const char *address,
+                const char *address, const struct access_past *past,
                 void (*on_verdict)(struct access_ask *ask, enum access_verdict verdict));
 
 // Harmless after the verdict.

@@ -27,8 +27,15 @@ struct visit {
     struct client_handle client;
 };
 
-struct desk_slots {
-    struct visit **visits;
+// A worker's client, by slot.
+struct place {
+    struct visit *visit;     // while it is asked about
+    uint32_t generation;     // whose past it is
+    struct access_past past; // of the last verdict
+};
+
+struct desk_places {
+    struct place *places;
     size_t capacity;
 };
 
@@ -73,19 +80,19 @@ static void post_cancel(void *desk, const struct client_handle *client)
 
 // --- On the main thread ---
 
-static struct visit **place_of(struct admission_desk *desk, const struct client_handle *client)
+static struct place *place_of(struct admission_desk *desk, const struct client_handle *client)
 {
-    struct desk_slots *slots = &desk->visits[client->worker];
+    struct desk_places *mine = &desk->places[client->worker];
 
-    if (client->slot >= slots->capacity) {
+    if (client->slot >= mine->capacity) {
         const size_t capacity = (size_t)client->slot * 2 + 64;
 
-        slots->visits = memory_resize(slots->visits, capacity * sizeof *slots->visits);
-        memset(slots->visits + slots->capacity, 0,
-               (capacity - slots->capacity) * sizeof *slots->visits);
-        slots->capacity = capacity;
+        mine->places = memory_resize(mine->places, capacity * sizeof *mine->places);
+        memset(mine->places + mine->capacity, 0,
+               (capacity - mine->capacity) * sizeof *mine->places);
+        mine->capacity = capacity;
     }
-    return &slots->visits[client->slot];
+    return &mine->places[client->slot];
 }
 
 static void on_verdict(struct access_ask *ask, enum access_verdict verdict)
@@ -96,33 +103,38 @@ static void on_verdict(struct access_ask *ask, enum access_verdict verdict)
         [ACCESS_UNANSWERED] = ADMISSION_UNANSWERED,
     };
     struct visit *visit = list_entry(ask, struct visit, ask);
+    struct place *place = place_of(visit->desk, &visit->client);
 
-    *place_of(visit->desk, &visit->client) = NULL;
+    place->visit = NULL;
+    place->generation = visit->client.generation;
+    place->past = ask->past;
     relay_admit(visit->desk->relay, &visit->client, verdicts[verdict]);
     free(visit);
 }
 
-static void end_visit(struct visit **place)
+static void end_visit(struct place *place)
 {
-    access_cancel(&(*place)->ask);
-    free(*place);
-    *place = NULL;
+    access_cancel(&place->visit->ask);
+    free(place->visit);
+    place->visit = NULL;
 }
 
 static void take_note(struct admission_desk *desk, const struct desk_note *note)
 {
-    struct visit **place = place_of(desk, &note->client);
+    struct place *place = place_of(desk, &note->client);
+    struct visit *visit = place->visit;
 
     if (note->cancels) {
-        if (*place && client_handle_equal(&(*place)->client, &note->client))
+        if (visit && client_handle_equal(&visit->client, &note->client))
             end_visit(place);
         return;
     }
-    assert(!*place); // the last one has had its verdict, or was cancelled
-    *place = memory_zeroed(sizeof **place);
-    (*place)->desk = desk;
-    (*place)->client = note->client;
-    access_ask(desk->access, &(*place)->ask, &note->key, note->address, on_verdict);
+    assert(!visit); // the last one has had its verdict, or was cancelled
+    place->visit = visit = memory_zeroed(sizeof *visit);
+    visit->desk = desk;
+    visit->client = note->client;
+    access_ask(desk->access, &visit->ask, &note->key, note->address,
+               place->generation == note->client.generation ? &place->past : NULL, on_verdict);
 }
 
 static struct desk_note *take_notes(struct admission_desk *desk)
@@ -198,7 +210,7 @@ bool desk_open(struct admission_desk *desk, const struct options *options, struc
     desk->admission = (struct admission){desk, post_question, post_cancel};
     desk->relay = relay;
     desk->workers = workers;
-    desk->visits = memory_zeroed(workers * sizeof *desk->visits);
+    desk->places = memory_zeroed(workers * sizeof *desk->places);
     pthread_mutex_init(&desk->lock, NULL);
     uv_async_init(loop, &desk->wake, on_wake);
     desk->wake.data = desk;
@@ -234,8 +246,8 @@ static void on_closed(uv_handle_t *handle)
     struct admission_desk *desk = handle->data;
 
     for (size_t i = 0; i < desk->workers; i++)
-        free(desk->visits[i].visits);
-    free(desk->visits);
+        free(desk->places[i].places);
+    free(desk->places);
     pthread_mutex_destroy(&desk->lock);
 }
 
@@ -252,9 +264,9 @@ void desk_close(struct admission_desk *desk)
         note = next;
     }
     for (size_t i = 0; i < desk->workers; i++)
-        for (size_t j = 0; j < desk->visits[i].capacity; j++)
-            if (desk->visits[i].visits[j])
-                end_visit(&desk->visits[i].visits[j]);
+        for (size_t j = 0; j < desk->places[i].capacity; j++)
+            if (desk->places[i].places[j].visit)
+                end_visit(&desk->places[i].places[j]);
     access_close(desk->access);
     uv_close((uv_handle_t *)&desk->wake, on_closed);
 }

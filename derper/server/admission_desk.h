@@ -16,7 +16,7 @@
 #include <uv.h>
 
 struct desk_note;
-struct desk_slots;
+struct desk_places;
 
 // Fields are the module's own. Lives until the loop has closed its handle.
 struct admission_desk {
@@ -24,7 +24,7 @@ struct admission_desk {
     struct relay *relay;
     struct access *access; // NULL: everybody may connect
     size_t workers;
-    struct desk_slots *visits; // of each worker's clients, by slot
+    struct desk_places *places; // of each worker's clients, by slot
     pthread_mutex_t lock;
     struct desk_note *first, *last; // questions and cancellations, in order
     uv_async_t wake;

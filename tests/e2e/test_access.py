@@ -390,6 +390,20 @@ def test_recheck_closes_who_is_withdrawn(start, folder):
     assert relay.varz()["derp_current_connections"] == 1
 
 
+def test_a_dead_agent_keeps_nobody(start, folder, made):
+    """One of two is down for good: whom the other one had let in, and has removed, is closed."""
+    stays, goes = PrivateKey.generate(), PrivateKey.generate()
+    agent = made(Agent(os.path.join(folder, "a")))
+    agent.add(stays, goes)
+    relay = start("plain", "--verify-clients", "--socket", agent.path, "--socket", os.path.join(folder, "gone"),
+                  "--recheck=500ms")
+    first, second = relay.join(stays), relay.join(goes)
+    agent.members.discard(second.public)
+    second.expect_closed(3)
+    relay.wait_log(r"client \[.{5}\] from 127\.0\.0\.1 is closed, as its access was withdrawn: no tailscaled")
+    first.fence()
+
+
 def test_no_recheck(start, agent):
     key = PrivateKey.generate()
     agent.add(key)

@@ -43,14 +43,20 @@ static void on_verdict(struct access_ask *ask, enum access_verdict verdict)
     asker->took_ms = clock_ms() - asker->begun_ms;
 }
 
-static void begin(struct access *access, struct asker *asker, uint32_t who)
+static void begin_with(struct access *access, struct asker *asker, uint32_t who,
+                       const struct access_past *past)
 {
     struct key key = {{1}};
 
     memcpy(key.bytes + 1, &who, sizeof who);
     asker->verdict = -1;
     asker->begun_ms = clock_ms();
-    access_ask(access, &asker->ask, &key, ADDRESS, on_verdict);
+    access_ask(access, &asker->ask, &key, ADDRESS, past, on_verdict);
+}
+
+static void begin(struct access *access, struct asker *asker, uint32_t who)
+{
+    begin_with(access, asker, who, NULL);
 }
 
 static void on_wake(uv_timer_t *timer)
@@ -72,6 +78,17 @@ static enum access_verdict ask(struct access *access, uint32_t who)
 
     begin(access, &asker, who);
     await(&asker);
+    return (enum access_verdict)asker.verdict;
+}
+
+// Whether the client that came in by `past` may stay.
+static enum access_verdict ask_again(struct access *access, uint32_t who, struct access_past *past)
+{
+    struct asker asker;
+
+    begin_with(access, &asker, who, past);
+    await(&asker);
+    *past = asker.ask.past;
     return (enum access_verdict)asker.verdict;
 }
 
@@ -746,6 +763,98 @@ static void test_grace_ends_with_the_no_of_its_source(void **state)
     end(access);
 }
 
+// --- Who is in ---
+
+// Two agents, of which a test says what they answer.
+struct pair {
+    struct fake_server servers[2];
+    struct agent member, stranger, out_of_order;
+    struct access *access;
+};
+
+static struct pair *pair_start(uint64_t grace_ms)
+{
+    static struct pair pair;
+    const char *sockets[] = {in_folder("a"), in_folder("b")};
+
+    pair.member = (struct agent){EMPTY("200 OK"), NULL};
+    pair.stranger = (struct agent){UNKNOWN, RUNNING};
+    pair.out_of_order = (struct agent){EMPTY("500 Oops"), NULL};
+    for (size_t i = 0; i < COUNT(pair.servers); i++) {
+        pair.servers[i] = (struct fake_server){.respond = respond_agent};
+        fake_server_start_unix(&pair.servers[i], sockets[i]);
+    }
+    pair.access =
+        make((struct access_config){.sockets = sockets, .socket_count = 2, .grace_ms = grace_ms});
+    return &pair;
+}
+
+static void pair_answer(struct pair *pair, struct agent *first, struct agent *second)
+{
+    pair->servers[0].data = first;
+    pair->servers[1].data = second;
+}
+
+static void pair_stop(struct pair *pair)
+{
+    end(pair->access);
+    for (size_t i = 0; i < COUNT(pair->servers); i++)
+        fake_server_stop(&pair->servers[i]);
+}
+
+// One that never knew the client keeps nobody by having no answer.
+static void test_withdrawn_by_who_vouched(void **state)
+{
+    struct pair *pair = pair_start(0);
+    struct access_past past = {0};
+
+    (void)state;
+    pair_answer(pair, &pair->member, &pair->stranger);
+    assert_int_equal(ask_again(pair->access, 1, &past), ACCESS_ALLOWED);
+    pair_answer(pair, &pair->out_of_order, &pair->out_of_order);
+    assert_int_equal(ask_again(pair->access, 1, &past), ACCESS_UNANSWERED); // silence closes nobody
+    pair_answer(pair, &pair->out_of_order, &pair->stranger);
+    assert_int_equal(ask_again(pair->access, 1, &past), ACCESS_UNANSWERED);
+    pair_answer(pair, &pair->stranger, &pair->out_of_order);
+    assert_int_equal(ask_again(pair->access, 1, &past), ACCESS_REFUSED);
+    assert_int_equal(ask(pair->access, 1), ACCESS_UNANSWERED); // at the door
+    pair_stop(pair);
+}
+
+// Two have, one after the other: both must take it back, and need not at once.
+static void test_withdrawn_by_both(void **state)
+{
+    struct pair *pair = pair_start(0);
+    struct access_past past = {0};
+
+    (void)state;
+    pair_answer(pair, &pair->member, &pair->stranger);
+    assert_int_equal(ask_again(pair->access, 1, &past), ACCESS_ALLOWED);
+    pair_answer(pair, &pair->out_of_order, &pair->member);
+    assert_int_equal(ask_again(pair->access, 1, &past), ACCESS_ALLOWED);
+    pair_answer(pair, &pair->stranger, &pair->out_of_order);
+    assert_int_equal(ask_again(pair->access, 1, &past), ACCESS_UNANSWERED);
+    pair_answer(pair, &pair->out_of_order, &pair->stranger);
+    assert_int_equal(ask_again(pair->access, 1, &past), ACCESS_REFUSED);
+    pair_stop(pair);
+}
+
+// Grace counts as the word of whom it is of.
+static void test_grace_vouches(void **state)
+{
+    struct pair *pair = pair_start(60000);
+    struct access_past past = {0};
+
+    (void)state;
+    pair_answer(pair, &pair->member, &pair->stranger);
+    assert_int_equal(ask(pair->access, 1), ACCESS_ALLOWED);
+    pair_answer(pair, &pair->out_of_order, &pair->stranger);
+    assert_int_equal(ask_again(pair->access, 1, &past), ACCESS_ALLOWED);
+    pair_answer(pair, &pair->stranger, &pair->out_of_order);
+    assert_int_equal(ask_again(pair->access, 1, &past), ACCESS_REFUSED);
+    pair_stop(pair);
+}
+
 // Let in by fail-open is not let in by the source.
 static void test_fail_open_gives_no_grace(void **state)
 {
@@ -991,6 +1100,9 @@ int main(void)
         cmocka_unit_test(test_no_grace),
         cmocka_unit_test(test_grace_is_of_the_source),
         cmocka_unit_test(test_grace_ends_with_the_no_of_its_source),
+        cmocka_unit_test(test_withdrawn_by_who_vouched),
+        cmocka_unit_test(test_withdrawn_by_both),
+        cmocka_unit_test(test_grace_vouches),
         cmocka_unit_test(test_fail_open_gives_no_grace),
         cmocka_unit_test(test_hanging),
         cmocka_unit_test(test_no_time_left),

@@ -93,7 +93,7 @@ static void on_verdict(struct access_ask *ask, enum access_verdict verdict)
 
 static void begin(struct access *access, struct access_ask *ask)
 {
-    access_ask(access, ask, &(struct key){{1}}, "192.0.2.1", on_verdict);
+    access_ask(access, ask, &(struct key){{1}}, "192.0.2.1", NULL, on_verdict);
 }
 
 static void come_and_go(struct access *access, int clients)
