@@ -30,7 +30,8 @@ void source_init(struct source *source, enum source_kind kind, const char *addre
 
     *source =
         (struct source){.kind = kind, .address = address, .ca_file = ca_file, .fetcher = fetcher};
-    list_init(&source->line);
+    list_init(&source->lines[0]);
+    list_init(&source->lines[1]);
     list_init(&source->abandoned);
     for (size_t i = 0; i < ACCESS_REASONS; i++)
         source->limits[i] = limit;
@@ -197,11 +198,18 @@ static void leave_line(struct query *query)
     counter_add(&query->source->counters.waiting, -1);
 }
 
+static struct query *first_in_line(const struct source *source)
+{
+    const struct list *line = &source->lines[list_empty(&source->lines[0])];
+
+    return list_empty(line) ? NULL : list_entry(line->next, struct query, node);
+}
+
 static void pump(struct source *source)
 {
-    while (source->open < SOURCE_OPEN_MAX && !list_empty(&source->line)) {
-        struct query *query = list_entry(source->line.next, struct query, node);
+    struct query *query;
 
+    while (source->open < SOURCE_OPEN_MAX && (query = first_in_line(source))) {
         leave_line(query);
         open_query(source, query);
     }
@@ -218,7 +226,7 @@ void source_ask(struct source *source, struct query *query)
     query->source = source;
     query->attempt = NULL;
     list_init(&query->node);
-    list_append(&source->line, &query->node);
+    list_append(&source->lines[query->is_in], &query->node);
     counter_add(&source->counters.waiting, 1);
     pump(source);
 }

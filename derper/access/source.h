@@ -2,7 +2,8 @@
 //
 // One agent or admission URL: the queries that are open, and the line of those that wait, so that a
 // slow source is never asked more than SOURCE_OPEN_MAX questions at once, however many clients come
-// back together. One thread, except the counters.
+// back together. Those who are in, and are asked about again, let those go first who come. One
+// thread, except the counters.
 #ifndef DERPER_ACCESS_SOURCE_H
 #define DERPER_ACCESS_SOURCE_H
 
@@ -40,7 +41,7 @@ struct source {
     const char *ca_file; // the caller's, or NULL
     char name[SOURCE_NAME_BYTES];
     struct fetcher *fetcher;
-    struct list line;
+    struct list lines[2]; // of those who come, and of those who are in
     size_t open;
     struct list abandoned; // of those, attempts that nobody waits for
     size_t abandoned_count;
@@ -52,10 +53,11 @@ struct source {
 
 // One question to one source.
 struct query {
-    struct list node; // in the source's line, while it waits there
+    struct list node; // in one of the source's lines, while it waits there
     struct source *source;
     const struct key *key; // these two are the asker's, until the answer
     const char *address;
+    bool is_in;              // the client, so it goes last
     struct attempt *attempt; // while it is open
     // Once, unless cancelled; never before source_ask returns. The query is the asker's again.
     void (*on_answer)(struct query *query, enum access_reason reason);
@@ -67,7 +69,7 @@ void source_init(struct source *source, enum source_kind kind, const char *addre
 // After its queries, and before the fetcher.
 void source_close(struct source *source);
 
-// `query` has its key, address and callback; the rest is filled here.
+// `query` has its key, address, is_in and callback; the rest is filled here.
 void source_ask(struct source *source, struct query *query);
 
 // Ends it without an answer. Harmless when it was answered.
