@@ -185,16 +185,16 @@ void fetcher_close(struct fetcher *fetcher, void (*on_closed)(struct fetcher *fe
     uv_close((uv_handle_t *)&fetcher->timer, on_timer_closed);
 }
 
-// One line of a head at a time; those of an interim answer come first.
+// One line of a head at a time. Those of interim answers, which are none yet, come first.
 static size_t on_head(char *data, size_t size, size_t count, void *owner)
 {
     struct fetch *fetch = owner;
     const size_t len = size * count;
+    long status = 0;
 
-    if (len >= 5 && memcmp(data, "HTTP/", 5) == 0)
-        fetch->result.complete = false;
-    else if (len > 0 && (data[0] == '\r' || data[0] == '\n'))
-        fetch->result.complete = true;
+    curl_easy_getinfo(fetch->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (len > 0 && (data[0] == '\r' || data[0] == '\n'))
+        fetch->result.complete = status >= 200;
     fetch->head_bytes += len;
     return fetch->head_bytes <= FETCH_HEAD_MAX_BYTES ? len : 0;
 }

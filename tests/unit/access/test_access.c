@@ -334,6 +334,9 @@ static const struct {
     // No answer: these are what fail-open is about.
     {"", ACCESS_UNANSWERED, ACCESS_ALLOWED, ACCESS_CUT},
     {"HTTP/1.1 200 OK\r\nContent-Le", ACCESS_UNANSWERED, ACCESS_ALLOWED, ACCESS_CUT},
+    {"HTTP/1.1 100 Continue\r\n\r\n", ACCESS_UNANSWERED, ACCESS_ALLOWED, ACCESS_CUT},
+    {"HTTP/1.1 102 P\r\n\r\nHTTP/1.1 103 E\r\nLink: x\r\n\r\nHTTP/1.1 200 O", ACCESS_UNANSWERED,
+     ACCESS_ALLOWED, ACCESS_CUT},
     {"noise\n", ACCESS_UNANSWERED, ACCESS_UNANSWERED, ACCESS_BAD_ANSWER},
 };
 
@@ -992,6 +995,35 @@ static void test_slow_agent(void **state)
     fake_server_stop(&server);
 }
 
+// Those who are in and are asked about again leave the line to who comes.
+static void test_newcomers_go_first(void **state)
+{
+    static struct fake_server server;
+    static struct asker stayers[4 * SOURCE_OPEN_MAX], newcomer;
+    const struct access_past past = {.admitted = true};
+    struct agent member = {EMPTY("200 OK"), NULL};
+    struct access *access;
+    size_t answered = 0;
+
+    (void)state;
+    server = (struct fake_server){.respond = respond_agent, .data = &member, .delay_ms = 300};
+    fake_server_start_unix(&server, in_folder("crowded"));
+    access = make_agent(server.path, 0);
+    for (uint32_t i = 0; i < COUNT(stayers); i++)
+        begin_with(access, &stayers[i], i, &past);
+    begin(access, &newcomer, COUNT(stayers));
+    await(&newcomer);
+    for (size_t i = 0; i < COUNT(stayers); i++)
+        answered += stayers[i].verdict >= 0;
+    assert_true(answered <= 3 * SOURCE_OPEN_MAX);
+    for (size_t i = 0; i < COUNT(stayers); i++) {
+        await(&stayers[i]);
+        assert_int_equal(stayers[i].verdict, ACCESS_ALLOWED);
+    }
+    end(access);
+    fake_server_stop(&server);
+}
+
 static void test_cancel(void **state)
 {
     static struct fake_server server;
@@ -1107,6 +1139,7 @@ int main(void)
         cmocka_unit_test(test_hanging),
         cmocka_unit_test(test_no_time_left),
         cmocka_unit_test(test_slow_agent),
+        cmocka_unit_test(test_newcomers_go_first),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_health),
         cmocka_unit_test(test_nothing_configured),
