@@ -277,7 +277,7 @@ class Derper:
         return response.text
 
     def varz(self):
-        return varz.parse(self.varz_text(), strict=False)
+        return varz.parse(self.varz_text(), strict=OURS)
 
     def wait_varz(self, condition, what, patience=PATIENCE):
         """Polls the metrics until condition(samples) holds; returns them."""

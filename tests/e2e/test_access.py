@@ -294,6 +294,17 @@ def test_any_of_several_urls(start, made):
     assert [is_let_in(relay, key) for key in (of_first, of_second, stranger)] == [True, True, False]
 
 
+def test_urls_that_look_alike(start, verify):
+    """What tells them apart is not shown: the metrics, which are parsed strictly, have a series of each."""
+    key = PrivateKey.generate()
+    verify.add(key)
+    relay = start("plain", "--verify-client-url", verify.url + "?net=a", "--verify-client-url", verify.url + "?net=b")
+    assert is_let_in(relay, key)
+    assert reasons(relay, verify.url) or reasons(relay, verify.url + " (2)")
+    sources = {dict(labels)["source"] for labels in relay.varz().family("derper_admission_queries")}
+    assert sources == {verify.url, verify.url + " (2)"}
+
+
 def test_every_check_must_allow(start, agent, verify):
     both, known, listed = (PrivateKey.generate() for _ in range(3))
     agent.add(both, known)
