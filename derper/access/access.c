@@ -38,6 +38,8 @@ struct access {
     uv_timer_t timer; // for the first of `asks`
     bool has_list;
     struct allowfile list;
+    void (*on_removal)(void *data);
+    void *data;                        // of that
     struct check checks[SOURCE_KINDS]; // agents, then URLs
     struct health *healths;            // of agents that are watched
     size_t health_count;
@@ -252,6 +254,18 @@ static void pass_over(struct access_ask *ask, struct check *check)
     conclude(ask);
 }
 
+static bool is_listed(const struct access *access, const struct key *key)
+{
+    return !access->has_list || allowlist_has(&access->list.list, key);
+}
+
+// The list may have changed while the sources were asked.
+static void pass_list_again(struct access_ask *ask)
+{
+    ask->check = NULL;
+    finish(ask, is_listed(ask->access, &ask->key) ? ACCESS_ALLOWED : ACCESS_REFUSED);
+}
+
 static void ask_next_check(struct access_ask *ask)
 {
     struct check *check = ask->check ? ask->check + 1 : ask->access->checks;
@@ -260,7 +274,7 @@ static void ask_next_check(struct access_ask *ask)
     while (check < end && check->count == 0)
         check++;
     if (check == end)
-        finish(ask, ACCESS_ALLOWED);
+        pass_list_again(ask);
     else if (clock_ms() >= ask->deadline_ms)
         pass_over(ask, check);
     else
@@ -314,6 +328,8 @@ void access_ask(struct access *access, struct access_ask *ask, const struct key 
                 const char *address, const struct access_past *past,
                 void (*on_verdict)(struct access_ask *ask, enum access_verdict verdict))
 {
+    bool listed;
+
     *ask = (struct access_ask){.access = access,
                                .key = *key,
                                .past = past ? *past : (struct access_past){0},
@@ -324,16 +340,13 @@ void access_ask(struct access *access, struct access_ask *ask, const struct key 
     list_append(&access->asks, &ask->node);
     counter_add(&access->counters.pending, 1);
     update_timer(access);
-    if (access->has_list) {
-        const bool listed = allowlist_has(&access->list.list, key);
-
+    listed = is_listed(access, key);
+    if (access->has_list)
         counter_add(&access->counters.allow_keys[listed], 1);
-        if (!listed) {
-            finish(ask, ACCESS_REFUSED);
-            return;
-        }
-    }
-    ask_next_check(ask);
+    if (listed)
+        ask_next_check(ask);
+    else
+        finish(ask, ACCESS_REFUSED);
 }
 
 void access_cancel(struct access_ask *ask)
@@ -421,13 +434,23 @@ static void init_check(struct access *access, enum source_kind kind, const char 
     number_names(check);
 }
 
+static void on_list_removal(struct allowfile *file)
+{
+    const struct access *access = list_entry(file, struct access, list);
+
+    if (access->on_removal)
+        access->on_removal(access->data);
+}
+
 struct access *access_new(const struct access_config *config, char *error, size_t size)
 {
     struct access *access = memory_zeroed(sizeof *access);
 
+    access->on_removal = config->on_removal;
+    access->data = config->data;
     if ((config->ca_file && !check_ca_file(config->ca_file, error, size)) ||
-        (config->allow_keys &&
-         !allowfile_open(&access->list, config->loop, config->allow_keys, error, size))) {
+        (config->allow_keys && !allowfile_open(&access->list, config->loop, config->allow_keys,
+                                               on_list_removal, error, size))) {
         free(access);
         return NULL;
     }

@@ -37,7 +37,10 @@
 // Everything pointed to outlives the access.
 struct access_config {
     uv_loop_t *loop;
-    const char *allow_keys;     // a file; NULL = no such check
+    const char *allow_keys; // a file; NULL = no such check
+    // A key was taken out of that file: who is in should be asked about again. NULL = nobody cares.
+    void (*on_removal)(void *data);
+    void *data;
     const char *const *sockets; // of agents
     size_t socket_count;        // 0 = no such check
     bool watch_agents;          // ask them how they are, for access_health

@@ -41,10 +41,10 @@ static void warn_empty(const struct allowfile *file)
         log_warnx("--allow-keys %s lists no key, so nobody may connect", file->path);
 }
 
-bool allowfile_open(struct allowfile *file, uv_loop_t *loop, const char *path, char *error,
-                    size_t size)
+bool allowfile_open(struct allowfile *file, uv_loop_t *loop, const char *path,
+                    void (*on_removal)(struct allowfile *file), char *error, size_t size)
 {
-    *file = (struct allowfile){.path = path};
+    *file = (struct allowfile){.path = path, .on_removal = on_removal};
     look(path, &file->seen); // before it is read: a change meanwhile is seen
     if (!allowlist_load(&file->list, path, error, size))
         return false;
@@ -56,20 +56,32 @@ bool allowfile_open(struct allowfile *file, uv_loop_t *loop, const char *path, c
     return true;
 }
 
+static bool lacks_any(const struct allowlist *fresh, const struct allowlist *old)
+{
+    for (size_t i = 0; i < old->count; i++)
+        if (!allowlist_has(fresh, &old->keys[i]))
+            return true;
+    return false;
+}
+
 void allowfile_reload(struct allowfile *file, const char *cause)
 {
     char error[ALLOWLIST_ERROR_BYTES];
     struct allowlist fresh;
+    bool removed;
 
     look(file->path, &file->seen);
     if (!allowlist_load(&fresh, file->path, error, sizeof error)) {
         log_warnx("%s: %s; the %zu keys read before hold", cause, error, file->list.count);
         return;
     }
+    removed = lacks_any(&fresh, &file->list);
     allowlist_free(&file->list);
     file->list = fresh;
     log_info("%s: --allow-keys %s lists %zu keys", cause, file->path, fresh.count);
     warn_empty(file);
+    if (removed)
+        file->on_removal(file);
 }
 
 static void on_timer_closed(uv_handle_t *handle)

@@ -21,12 +21,13 @@ struct allowfile {
     struct stat
         found; // at the last look: a file is taken when two looks agree, so not half-written
     uv_timer_t timer;
+    void (*on_removal)(struct allowfile *file); // a key has been taken out
     void (*on_closed)(struct allowfile *file);
 };
 
 // Loads the list and starts to look. False, with a sentence; nothing is left to be closed then.
-bool allowfile_open(struct allowfile *file, uv_loop_t *loop, const char *path, char *error,
-                    size_t size);
+bool allowfile_open(struct allowfile *file, uv_loop_t *loop, const char *path,
+                    void (*on_removal)(struct allowfile *file), char *error, size_t size);
 
 // Loads it now. The log tells what came of it, with `cause` in front.
 void allowfile_reload(struct allowfile *file, const char *cause);

@@ -69,7 +69,10 @@ void admission_free(struct asking *asking)
 
 void admission_recheck(struct client *client)
 {
-    client->recheck_at_ms += client->worker->relay->config.recheck_ms;
+    const uint32_t recheck_ms = client->worker->relay->config.recheck_ms;
+
+    client->recheck_at_ms += recheck_ms;
+    client->rechecked = recheck_ms > 0;
     if (!client->asked)
         ask(client, &client->key);
 }

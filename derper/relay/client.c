@@ -36,11 +36,6 @@ static uint64_t left_ms(uint32_t deadline_ms)
     return left > 0 ? (uint64_t)left : 0;
 }
 
-static bool is_rechecked(const struct client *client)
-{
-    return client->worker->relay->config.admission && client->worker->relay->config.recheck_ms > 0;
-}
-
 static uint32_t sooner(uint32_t a_ms, uint32_t b_ms)
 {
     return (int32_t)(a_ms - b_ms) < 0 ? a_ms : b_ms;
@@ -54,7 +49,7 @@ static void await_next(struct client *client)
 
     if (client->watched)
         due_ms = sooner(due_ms, client->write_end_ms);
-    if (is_rechecked(client))
+    if (client->rechecked)
         due_ms = sooner(due_ms, client->recheck_at_ms);
     io_context_arm(&client->worker->io, &client->timer, left_ms(due_ms));
 }
@@ -128,7 +123,7 @@ static bool check_progress(struct client *client)
 
 static void on_timer_up(struct client *client)
 {
-    if (is_rechecked(client) && left_ms(client->recheck_at_ms) == 0)
+    if (client->rechecked && left_ms(client->recheck_at_ms) == 0)
         admission_recheck(client);
     if (client->watched && left_ms(client->write_end_ms) == 0 && !check_progress(client))
         return;
@@ -185,15 +180,36 @@ static void log_open(const struct client *client)
               client->dup ? ", a duplicate" : "");
 }
 
+// Those that came together are asked about one by one.
+static void plan_recheck(struct client *client, uint32_t within_ms)
+{
+    const uint32_t at_ms = (uint32_t)clock_ms() + 1 + randombytes_uniform(within_ms);
+
+    client->recheck_at_ms = client->rechecked ? sooner(client->recheck_at_ms, at_ms) : at_ms;
+    client->rechecked = 1;
+}
+
+void clients_recheck(struct worker *worker, uint32_t within_ms)
+{
+    for (struct list *node = worker->clients.next; node != &worker->clients; node = node->next) {
+        struct client *client = list_entry(node, struct client, node);
+
+        if (client->state != CLIENT_UP)
+            continue;
+        plan_recheck(client, within_ms);
+        await_next(client);
+    }
+}
+
 // It is up from now on, and lives by its keep-alives.
 static void client_enter(struct client *client)
 {
-    const uint32_t recheck_ms = client->worker->relay->config.recheck_ms;
+    const struct relay_config *config = &client->worker->relay->config;
 
     stream_establish(client->stream);
     client->jitter_ms = (uint16_t)randombytes_uniform(KEEP_ALIVE_JITTER_MS + 1);
-    if (is_rechecked(client)) // those that came together are asked about one by one
-        client->recheck_at_ms = (uint32_t)clock_ms() + 1 + randombytes_uniform(recheck_ms);
+    if (config->admission && config->recheck_ms > 0)
+        plan_recheck(client, config->recheck_ms);
     set_keep_alive(client);
     log_open(client);
 }

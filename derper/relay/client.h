@@ -19,6 +19,9 @@
 void client_start(struct worker *worker, struct stream *stream, const char *preface,
                   size_t preface_len, bool not_ideal);
 
+// Clients that are up are asked about within that time, each at a moment of its own.
+void clients_recheck(struct worker *worker, uint32_t within_ms);
+
 // Whoever holds more than a part of what may wait gives way, first by packets, then by its
 // connection, until too much no longer waits. May close any client; there must be one.
 void clients_relieve(struct worker *worker);

@@ -149,6 +149,30 @@ void relay_admit(struct relay *relay, const struct client_handle *client,
     worker_post(relay->workers[client->worker], &task->task);
 }
 
+struct recheck_task {
+    struct task task;
+    uint32_t within_ms;
+};
+
+static void run_recheck_task(struct worker *worker, struct task *task)
+{
+    struct recheck_task *recheck_task = (struct recheck_task *)task;
+
+    clients_recheck(worker, recheck_task->within_ms);
+    free(recheck_task);
+}
+
+void relay_recheck(struct relay *relay, uint32_t within_ms)
+{
+    for (size_t i = 0; i < relay->config.workers; i++) {
+        struct recheck_task *task = memory_get(sizeof *task);
+
+        task->task.run = run_recheck_task;
+        task->within_ms = within_ms;
+        worker_post(relay->workers[i], &task->task);
+    }
+}
+
 struct limits_task {
     struct task task;
     struct server_limits limits;

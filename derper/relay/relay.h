@@ -59,6 +59,10 @@ void relay_accept_client(struct relay *relay, struct stream *stream, const char 
 void relay_admit(struct relay *relay, const struct client_handle *client,
                  enum admission_verdict verdict);
 
+// Clients that are up are asked about once more within that time, whatever config.recheck_ms is.
+// The same holds for who calls it.
+void relay_recheck(struct relay *relay, uint32_t within_ms);
+
 // Tells clients, lets queues drain for a bounded time, ends the workers and waits for them. The key
 // is wiped.
 void relay_stop(struct relay *relay);

@@ -98,7 +98,7 @@ struct client {
     struct key key;
     struct client_handle handle; // all zero until it is asked about, or up
     uint32_t keep_alive_ms;      // low bits of the clock: when the next one is due
-    uint32_t recheck_at_ms;      // the same, of the next question whether it may stay
+    uint32_t recheck_at_ms;      // the same, of the next question whether it may stay, if any
     struct asking *asking;       // while ASKING
     struct frame_reader reader;
     struct queue control;
@@ -117,6 +117,7 @@ struct client {
     uint8_t lagging : 1;   // a write has blocked since nothing waited
     uint8_t state : 2;     // enum client_state
     uint8_t asked : 1;     // an answer is awaited
+    uint8_t rechecked : 1; // recheck_at_ms holds
     uint8_t dup : 1;       // the key may be connected more than once
     uint8_t home : 1;      // NotePreferred
     uint8_t not_ideal : 1; // Ideal-Node

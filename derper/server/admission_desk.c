@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define RECALL_MS 10000 // within it everybody is asked about, when a key was taken out of the list
+
 // From a worker: a question, or that it is not interested any more.
 struct desk_note {
     struct desk_note *next;
@@ -164,6 +166,13 @@ static void on_wake(uv_async_t *wake)
 
 // --- From outside ---
 
+static void on_removal(void *data)
+{
+    const struct admission_desk *desk = data;
+
+    relay_recheck(desk->relay, RECALL_MS);
+}
+
 static void configure(struct access_config *config, const struct options *options, uv_loop_t *loop)
 {
     static const char *const default_sockets[] = {AGENT_SOCKET_DEFAULT};
@@ -204,6 +213,8 @@ bool desk_open(struct admission_desk *desk, const struct options *options, struc
     struct access_config config;
 
     configure(&config, options, loop);
+    config.on_removal = on_removal;
+    config.data = desk;
     desk->access = access_new(&config, error, size);
     if (!desk->access)
         return false;

@@ -141,7 +141,8 @@ const struct flag flags[] = {
      .default_value = "", .accept = accept_proxies,
      .meaning = "proxies that say who the client is: PROXY header with TLS, else X-Forwarded-For"},
     {"allow-keys", FLAG_TEXT, OURS, FIELD(allow_keys), .argument = "FILE", .default_value = "",
-     .meaning = "let in only clients whose nodekey:... is in this file; SIGHUP reads it again"},
+     .meaning =
+         "let in only the node keys in this file; read again when it changes, and on SIGHUP"},
     {"verify-client-ca", FLAG_TEXT, OURS, FIELD(verify_client_ca), .argument = "FILE",
      .default_value = "",
      .meaning = "authority, in PEM, that --verify-client-url is trusted by besides the system's"},

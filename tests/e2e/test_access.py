@@ -336,6 +336,22 @@ def test_list_is_reloaded(start):
     assert is_let_in(relay, second)
 
 
+@pytest.mark.parametrize("recheck", ["0", "10m"])
+def test_a_key_that_is_taken_out_is_closed(start, folder, recheck):
+    """Within seconds, whatever --recheck says."""
+    stays, goes = PrivateKey.generate(), PrivateKey.generate()
+    path = os.path.join(folder, "keys")
+    certs.write_whole(path, names(stays, goes).encode())
+    relay = start("plain", "--allow-keys", path, "--recheck", recheck)
+    first, second = relay.join(stays), relay.join(goes)
+    certs.write_whole(path, names(stays).encode())
+    relay.reload()
+    second.expect_closed(12)
+    relay.wait_log("is closed, as its access was withdrawn: it is not in the file of --allow-keys")
+    first.fence()
+    assert relay.varz()['derper_client_ends{reason="access_withdrawn"}'] == 1
+
+
 @pytest.mark.parametrize("arguments, says", [
     (["--allow-keys", "nowhere"], "--allow-keys nowhere: cannot be opened"),
     (["--verify-client-ca", "nowhere", "--verify-client-url=https://x/"], "--verify-client-ca nowhere has no cert"),

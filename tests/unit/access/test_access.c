@@ -646,8 +646,14 @@ static void await_verdict(struct access *access, uint32_t who, enum access_verdi
     }
 }
 
+static void count_removal(void *data)
+{
+    ++*(int *)data;
+}
+
 static void test_list_changes(void **state)
 {
+    int removals = 0;
     const char *list = in_folder("changing");
     char error[512];
     struct access *access;
@@ -658,11 +664,13 @@ static void test_list_changes(void **state)
                            sizeof error));
     assert_non_null(strstr(error, "line 1"));
     write_list(list, KEY_1);
-    access = make((struct access_config){.allow_keys = list});
+    access = make(
+        (struct access_config){.allow_keys = list, .on_removal = count_removal, .data = &removals});
     assert_int_equal(ask(access, 1), ACCESS_ALLOWED);
     assert_int_equal(ask(access, 2), ACCESS_REFUSED);
     write_list(list, KEY_2 "# the other one\n");
     access_reload(access, "test");
+    assert_int_equal(removals, 1);
     assert_int_equal(ask(access, 1), ACCESS_REFUSED);
     assert_int_equal(ask(access, 2), ACCESS_ALLOWED);
     write_list(list, KEY_1 "junk\n");
@@ -673,7 +681,32 @@ static void test_list_changes(void **state)
     unlink(list);
     run_for(2500); // at least one look
     assert_int_equal(ask(access, 1), ACCESS_ALLOWED);
+    assert_int_equal(removals, 1); // none since
     end(access);
+}
+
+// Whoever is asked about at a source while its key is taken out is not let in by the old list.
+static void test_list_changes_meanwhile(void **state)
+{
+    static struct fake_server server;
+    const char *list = in_folder("meanwhile"), *urls_given[1];
+    struct access *access;
+    struct asker asker;
+
+    (void)state;
+    write_list(list, KEY_1 KEY_2);
+    server = (struct fake_server){.respond = respond_text, .data = ALLOW, .delay_ms = 200};
+    fake_server_start_tcp(&server);
+    urls_given[0] = server.url;
+    access = make((struct access_config){.allow_keys = list, .urls = urls_given, .url_count = 1});
+    begin(access, &asker, 1);
+    write_list(list, KEY_2);
+    access_reload(access, "test");
+    await(&asker);
+    assert_int_equal(asker.verdict, ACCESS_REFUSED);
+    assert_int_equal(server.requests, 1);
+    end(access);
+    fake_server_stop(&server);
 }
 
 // --- Grace ---
@@ -1128,6 +1161,7 @@ int main(void)
         cmocka_unit_test(test_all_checks),
         cmocka_unit_test(test_refused_after_all),
         cmocka_unit_test(test_list_changes),
+        cmocka_unit_test(test_list_changes_meanwhile),
         cmocka_unit_test(test_grace),
         cmocka_unit_test(test_no_grace),
         cmocka_unit_test(test_grace_is_of_the_source),

@@ -18,11 +18,13 @@
 #define PATIENCE_MS 10000
 #define RECHECK_MS 300
 #define STALL_MS 4000 // that a busy machine may add
+#define CROWD 8
 
 struct desk {
     struct admission admission;
     pthread_mutex_t lock;
-    struct client_handle last;
+    struct client_handle last, asked_about[2 * CROWD];
+    uint64_t asked_ms[2 * CROWD];
     struct key key;
     char address[INET6_ADDRSTRLEN];
     int asked, cancelled;
@@ -38,6 +40,8 @@ static void on_ask(void *data, const struct client_handle *client, const struct 
 
     pthread_mutex_lock(&desk->lock);
     desk->last = *client;
+    desk->asked_about[desk->asked % (2 * CROWD)] = *client;
+    desk->asked_ms[desk->asked % (2 * CROWD)] = clock_ms();
     desk->key = *key;
     strcpy(desk->address, address);
     desk->asked++;
@@ -298,6 +302,91 @@ static void test_recheck(void **state)
     assert_int_equal(desk.cancelled, 0);
 }
 
+// Lets a crowd in at one time.
+static void enter_together(struct peer *peers[static CROWD])
+{
+    for (size_t i = 0; i < CROWD; i++)
+        peers[i] = knock(NULL, 0);
+    for (size_t i = 0; i < CROWD; i++)
+        relay_admit(&relay, &desk.asked_about[i], ADMISSION_ALLOWED);
+    for (size_t i = 0; i < CROWD; i++)
+        peer_receive_server_info(peers[i]);
+}
+
+// All are asked about once more, and not at one time: eight moments of a second lie within a tenth
+// of it once in ten million times.
+static void assert_asked_one_by_one(uint64_t begun_ms)
+{
+    uint64_t first_ms, last_ms;
+
+    await(&desk.asked, 2 * CROWD);
+    first_ms = desk.asked_ms[CROWD];
+    last_ms = desk.asked_ms[2 * CROWD - 1];
+    assert_true(first_ms >= begun_ms && last_ms - begun_ms < 1000 + STALL_MS);
+    assert_true(last_ms - first_ms >= 100);
+}
+
+static void leave_together(struct peer *peers[static CROWD])
+{
+    for (size_t i = 0; i < CROWD; i++) {
+        relay_admit(&relay, &desk.asked_about[CROWD + i], ADMISSION_ALLOWED);
+        leave(peers[i]);
+    }
+    relay_stop(&relay);
+    assert_int_equal(desk.asked, 2 * CROWD);
+}
+
+static void test_recheck_of_a_crowd(void **state)
+{
+    struct peer *peers[CROWD];
+
+    (void)state;
+    start(1000);
+    enter_together(peers);
+    assert_asked_one_by_one(clock_ms());
+    leave_together(peers);
+}
+
+// Where nobody is asked about again by and by.
+static void test_recall(void **state)
+{
+    struct peer *peers[CROWD];
+    uint64_t begun_ms;
+
+    (void)state;
+    start(0);
+    enter_together(peers);
+    usleep(50000);
+    assert_int_equal(read_locked(&desk.asked), CROWD);
+    begun_ms = clock_ms();
+    relay_recheck(&relay, 1000);
+    assert_asked_one_by_one(begun_ms);
+    leave_together(peers);
+}
+
+// Who is up to be asked about later is asked about sooner, and who would be sooner, no later.
+static void test_recall_before_recheck(void **state)
+{
+    struct peer *peer;
+    uint64_t begun_ms;
+
+    (void)state;
+    start(3600 * 1000);
+    peer = knock(NULL, 0);
+    answer(ADMISSION_ALLOWED);
+    peer_receive_server_info(peer);
+    begun_ms = clock_ms();
+    relay_recheck(&relay, 300);
+    relay_recheck(&relay, 3600 * 1000);
+    await(&desk.asked, 2);
+    assert_true(clock_ms() - begun_ms < 300 + STALL_MS);
+    answer(ADMISSION_REFUSED);
+    peer_expect_end(peer);
+    assert_int_equal(ends(CLIENT_END_WITHDRAWN), 1);
+    leave(peer);
+    relay_stop(&relay);
+}
+
 // Whoever is asked is stuck.
 static void test_limit(void **state)
 {
@@ -323,6 +412,9 @@ int main(void)
         cmocka_unit_test(test_frames_behind_are_charged),
         cmocka_unit_test(test_goes_while_asked),
         cmocka_unit_test(test_recheck),
+        cmocka_unit_test(test_recheck_of_a_crowd),
+        cmocka_unit_test(test_recall),
+        cmocka_unit_test(test_recall_before_recheck),
         cmocka_unit_test(test_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
