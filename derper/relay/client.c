@@ -149,7 +149,8 @@ static bool may_go(const struct client *client)
            !stream_blocked(client->stream);
 }
 
-void client_flush(struct client *client)
+// May close the client.
+static void client_flush(struct client *client)
 {
     if (!outgoing_write(client)) {
         client_close(client, CLIENT_END_WRITE_ERROR);
@@ -158,6 +159,30 @@ void client_flush(struct client *client)
     watch_progress(client);
     if (may_go(client))
         client_close(client, CLIENT_END_SHUTDOWN);
+}
+
+void clients_flush(struct worker *worker)
+{
+    struct list dirty;
+
+    worker->chunks.taken_bytes = 0;
+    // What becomes dirty meanwhile is sent as well; a blocked client does not become so by being
+    // flushed.
+    while (!list_empty(&worker->dirty)) {
+        list_take(&dirty, &worker->dirty);
+        while (!list_empty(&dirty)) {
+            struct client *client = list_entry(dirty.next, struct client, dirty);
+
+            list_unlink(&client->dirty);
+            client_flush(client);
+        }
+    }
+}
+
+void clients_flush_early(struct worker *worker)
+{
+    if (worker->chunks.taken_bytes >= FLUSH_EARLY_BYTES)
+        clients_flush(worker);
 }
 
 static void on_drained(struct stream *stream)
@@ -277,10 +302,13 @@ static void relieve_when_full(struct worker *worker)
 // `len` bytes have been read, and served or kept. The same.
 static void account(struct client *client, size_t len)
 {
+    struct worker *worker = client->worker;
+
     if (throttle_applies(client))
         throttle_charge(client, len);
     if (client_kept_bytes(client) > 0)
-        relieve_when_full(client->worker);
+        relieve_when_full(worker);
+    clients_flush_early(worker);
 }
 
 static bool on_data(struct stream *stream, uint8_t *data, size_t len)

@@ -11,6 +11,7 @@
 #include "relay/state.h"
 
 #define LOGIN_LIMIT_MS 10000
+#define FLUSH_EARLY_BYTES (256 * 1024)
 #define KEEP_ALIVE_MS 60000
 #define KEEP_ALIVE_JITTER_MS 5000 // a fixed time from 0 to this is added for each connection
 
@@ -32,8 +33,14 @@ void client_close(struct client *client, enum client_end end);
 // The answer to what was asked about the client. May close it.
 void client_admit(struct client *client, enum admission_verdict verdict);
 
-// At the end of a loop turn: sends what waits. May close the client.
-void client_flush(struct client *client);
+// At the end of a loop turn: sends what waits, for all clients. May close any.
+void clients_flush(struct worker *worker);
+
+// Amid a turn: the same, if the turn has filled FLUSH_EARLY_BYTES of chunks. Thousands of clients
+// may get something in one turn. What waits for them stays within the cache, and their chunks are
+// used again for the next ones, instead of being freed between what lives long, where no page of
+// them could go back to the system.
+void clients_flush_early(struct worker *worker);
 
 // The relay stops: tells the client if it understands. It is closed as soon as nothing waits for
 // it.

@@ -27,6 +27,7 @@ static struct chunk *chunk_get(struct chunk_pool *pool, size_t capacity)
         chunk = memory_get(sizeof *chunk + capacity);
     }
     pool->queued_bytes += capacity;
+    pool->taken_bytes += capacity;
     chunk->start = chunk->end = chunk->frames = 0;
     chunk->capacity = (uint32_t)capacity;
     return chunk;

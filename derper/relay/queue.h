@@ -34,6 +34,7 @@ struct chunk_pool {
     struct chunk *small, *large;
     size_t bytes;
     size_t queued_bytes; // of the chunks that are in queues, filled or not
+    size_t taken_bytes;  // of the chunks that were taken since the owner has set this to 0
 };
 
 void chunk_pool_deinit(struct chunk_pool *pool);

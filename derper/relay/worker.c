@@ -70,28 +70,11 @@ static void update_tick(struct worker *worker)
                    0);
 }
 
-static void flush_dirty(struct worker *worker)
-{
-    struct list dirty;
-
-    // What becomes dirty meanwhile is sent as well; a blocked client does not become so by being
-    // flushed.
-    while (!list_empty(&worker->dirty)) {
-        list_take(&dirty, &worker->dirty);
-        while (!list_empty(&dirty)) {
-            struct client *client = list_entry(dirty.next, struct client, dirty);
-
-            list_unlink(&client->dirty);
-            client_flush(client);
-        }
-    }
-}
-
 static void bound_waiting(struct worker *worker)
 {
     if (outgoing_reaches(worker, WAITING_RELIEVED) && worker->client_count > 0) {
         clients_relieve(worker);
-        flush_dirty(worker); // peers were told of those who left
+        clients_flush(worker); // peers were told of those who left
     }
     counter_set(&worker->counters.waiting_bytes, (int64_t)outgoing_waiting_bytes(worker));
 }
@@ -110,7 +93,7 @@ static void on_turn_end(uv_prepare_t *prepare)
 {
     struct worker *worker = prepare->data;
 
-    flush_dirty(worker);
+    clients_flush(worker);
     bound_waiting(worker);
     hand_over(worker);
     if (worker->state == WORKER_DRAINING && list_empty(&worker->clients)) {
@@ -153,6 +136,7 @@ static void on_wake(uv_poll_t *poll, int status, int events)
 
         while ((message = batch_next(batch, &offset)))
             forward_deliver(worker, message);
+        clients_flush_early(worker);
     }
     batch_pool_put(&worker->batches, batches);
     run_tasks(worker);
