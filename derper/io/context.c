@@ -42,6 +42,7 @@ void io_context_deinit(struct io_context *io)
     BIO_free(io->bio);
     tls13_ciphers_deinit(&io->ciphers);
     pool_deinit(&io->streams);
+    pool_deinit(&io->arrivals);
     for (int i = 0; i < TLS13_SUITES; i++)
         pool_deinit(&io->detached[i]);
     free(io->read_buffer);

@@ -98,6 +98,7 @@ struct io_context {
     uint64_t key_records_max;
     struct tls13_ciphers ciphers;
     struct pool streams;
+    struct pool arrivals;               // stream.c's: of those that are not established
     struct pool detached[TLS13_SUITES]; // what the detached engine keeps of one
     BIO *bio;          // shared by every SSL object of this loop, reads `in`, appends to `out`
     const uint8_t *in; // received bytes that BIO reads may still take

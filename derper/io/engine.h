@@ -51,23 +51,25 @@ struct stream {
     struct sockaddr_in6 *peer; // what a proxy says that it is; NULL: what the socket says
     const struct stream_callbacks *callbacks;
     void *owner;
-    struct unsent *unsent; // what the socket did not take, in order
+    struct unsent *unsent;   // what the socket did not take, in order
+    struct arrival *arrival; // until it is established, which is when this is NULL
+    struct bucket updates;   // of the peer's key
     int fd;
-    struct newcomer newcomer; // until it is established
-    struct bucket updates;    // of the peer's key
-    uint32_t barren;          // the OpenSSL engine's: bytes received since the last data
-    uint8_t answers;          // of what waits, the engine's own words
-    uint8_t state : 1;        // enum stream_state
-    uint8_t reading : 3;      // enum stream_reading
-    bool blocked : 1;         // of what waits, the owner's write
-    bool ready : 1;           // handshake complete
+    uint32_t barren;     // the OpenSSL engine's: bytes received since the last data
+    uint8_t answers;     // of what waits, the engine's own words
+    uint8_t state : 1;   // enum stream_state
+    uint8_t reading : 3; // enum stream_reading
+    bool blocked : 1;    // of what waits, the owner's write
+    bool ready : 1;      // handshake complete
     bool counted_tls13 : 1;
-    bool shut : 1; // our side is half-closed
-    bool established : 1;
+    bool shut : 1;     // our side is half-closed
     bool restless : 1; // the OpenSSL engine's: the peer has changed its key too often
     bool partial : 1;  // the OpenSSL engine's: it keeps a record that has not come whole
     bool marked : 1;   // of the record that has not come whole
 };
+
+// An idle client has one, with little but libuv's handle in it.
+_Static_assert(sizeof(struct stream) <= sizeof(uv_poll_t) + 96, "paid a hundred thousand times");
 
 // What a stream keeps of a write that the socket has not taken whole.
 struct unsent {

@@ -63,10 +63,10 @@ static bool may_become(const struct stream *stream, enum stream_reading to)
     case READING_OVER:
         return from != to && from != READING_OVER;
     case READING_MUTED:
-        return from == READING_ON && !stream->established;
+        return from == READING_ON && stream->arrival;
     case READING_PAUSED:
     case READING_THROTTLED:
-        return from == READING_ON && stream->established;
+        return from == READING_ON && !stream->arrival;
     case READING_HALF:
         return from == READING_THROTTLED;
     }
@@ -120,7 +120,7 @@ static bool receive(struct stream *stream, uint8_t *data, size_t len)
 static bool on_readable(struct stream *stream)
 {
     uint8_t *buffer = stream->io->read_buffer;
-    const size_t most = stream->established ? IO_READ_BYTES : IO_NEWCOMER_READ_BYTES;
+    const size_t most = stream->arrival ? IO_NEWCOMER_READ_BYTES : IO_READ_BYTES;
     const ssize_t n = recv(stream->fd, buffer, most, 0);
 
     if (n > 0)
@@ -129,6 +129,12 @@ static bool on_readable(struct stream *stream)
         return stream_fail(stream, STREAM_END_EOF);
     return errno == EAGAIN || errno == EINTR || stream_fail(stream, STREAM_END_RESET);
 }
+
+// What a stream is before it is established, and need not keep.
+struct arrival {
+    struct newcomer newcomer;
+    struct stream *stream;
+};
 
 static struct log_limit crowd_log = LOG_LIMIT_INIT;
 
@@ -142,8 +148,10 @@ static const struct newcomer_callbacks newcomer_callbacks = {
 
 static void enter(struct stream *stream)
 {
+    stream->arrival = pool_get(&stream->io->arrivals, sizeof *stream->arrival);
+    stream->arrival->stream = stream;
     counter_add(&stream->io->counters.newcomers, 1);
-    turns_enter(&stream->io->turns, &stream->newcomer, &newcomer_callbacks);
+    turns_enter(&stream->io->turns, &stream->arrival->newcomer, &newcomer_callbacks);
 }
 
 static size_t memory_of(const struct stream *stream)
@@ -157,7 +165,7 @@ static size_t memory_of(const struct stream *stream)
 
 void stream_count_held(struct stream *stream, ptrdiff_t bytes)
 {
-    if (stream->established)
+    if (!stream->arrival)
         stream->io->held_bytes += (size_t)bytes;
 }
 
@@ -165,13 +173,14 @@ static void leave(struct stream *stream)
 {
     struct io_counters *c = &stream->io->counters;
 
-    if (stream->established)
+    if (!stream->arrival)
         return;
-    stream->established = true;
-    stream_count_held(stream, (ptrdiff_t)memory_of(stream));
     counter_add(&c->newcomers, -1);
-    counter_add(&c->newcomers_in_line, -(int64_t)turns_in_line(&stream->newcomer));
-    turns_leave(&stream->io->turns, &stream->newcomer);
+    counter_add(&c->newcomers_in_line, -(int64_t)turns_in_line(&stream->arrival->newcomer));
+    turns_leave(&stream->io->turns, &stream->arrival->newcomer);
+    pool_put(&stream->io->arrivals, stream->arrival);
+    stream->arrival = NULL;
+    stream_count_held(stream, (ptrdiff_t)memory_of(stream));
 }
 
 void stream_establish(struct stream *stream)
@@ -355,7 +364,7 @@ static bool has_hung_up(const struct stream *stream)
 
 static void on_turn(struct newcomer *newcomer)
 {
-    struct stream *stream = list_entry(newcomer, struct stream, newcomer);
+    struct stream *stream = list_entry(newcomer, struct arrival, newcomer)->stream;
     const bool delayed = stream->reading == READING_MUTED;
 
     counter_add(&stream->io->counters.newcomers_in_line, -1);
@@ -371,7 +380,7 @@ static void on_turn(struct newcomer *newcomer)
 
 static void on_crowded_out(struct newcomer *newcomer)
 {
-    struct stream *stream = list_entry(newcomer, struct stream, newcomer);
+    struct stream *stream = list_entry(newcomer, struct arrival, newcomer)->stream;
     char address[INET6_ADDRSTRLEN];
 
     stream_peer_text(stream, address);
@@ -386,7 +395,7 @@ static void on_crowded_out(struct newcomer *newcomer)
 static void line_up(struct stream *stream)
 {
     counter_add(&stream->io->counters.newcomers_in_line, 1);
-    turns_line_up(&stream->io->turns, &stream->newcomer);
+    turns_line_up(&stream->io->turns, &stream->arrival->newcomer);
 }
 
 // It has not been served in the turn in which it lined up.
@@ -399,11 +408,11 @@ static void mute(struct stream *stream)
 // An error of the socket, by which the handle is stopped. There may be data in front of it.
 static void on_error(struct stream *stream)
 {
-    if (!stream->established) {
+    if (stream->arrival) {
         if (stream->reading == READING_ON)
             set_reading(stream, READING_MUTED);
         uv_poll_stop(&stream->poll); // or it is told again and again until its turn
-        if (!turns_in_line(&stream->newcomer))
+        if (!turns_in_line(&stream->arrival->newcomer))
             line_up(stream);
         return;
     }
@@ -425,9 +434,9 @@ static bool on_disconnect(struct stream *stream)
 // The same.
 static bool on_incoming(struct stream *stream)
 {
-    if (stream->established)
+    if (!stream->arrival)
         return on_readable(stream);
-    if (turns_in_line(&stream->newcomer))
+    if (turns_in_line(&stream->arrival->newcomer))
         mute(stream);
     else
         line_up(stream);
@@ -511,7 +520,7 @@ size_t stream_unacked_bytes(const struct stream *stream)
 
 size_t stream_held_bytes(const struct stream *stream)
 {
-    return stream->established ? memory_of(stream) : 0;
+    return stream->arrival ? 0 : memory_of(stream);
 }
 
 bool stream_mark_record(struct stream *stream)
