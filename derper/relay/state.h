@@ -99,18 +99,20 @@ struct client {
     struct client_handle handle; // all zero until it is asked about, or up
     uint32_t keep_alive_ms;      // low bits of the clock: when the next one is due
     uint32_t recheck_at_ms;      // the same, of the next question whether it may stay, if any
+    uint32_t dropped;            // packets for this client
     struct asking *asking;       // while ASKING
     struct frame_reader reader;
     struct queue control;
     struct queue packets[PACKET_KINDS];
     struct sent_to *sent_to;
     struct bucket not_here;
-    struct bucket sent;         // bytes, while there are limits
-    uv_timer_t *throttle_timer; // while it is not read, as it has sent too much
-    uint64_t since_ms;          // upgrade
-    uint32_t dropped;           // packets for this client
-    uint32_t unacked_before;    // sealed bytes that waited when the limit of a blocked write began
-    uint32_t write_end_ms;      // low bits of the clock: when that limit ends
+    struct bucket sent;            // bytes, while there are limits
+    uv_timer_t *throttle_timer;    // while it is not read, as it has sent too much
+    struct partial_write *partial; // partial.c's: what a blocked write holds
+    uint64_t since_ms;             // upgrade
+    struct codel codel;            // of packets[PACKET_OTHER]
+    uint32_t unacked_before; // sealed bytes that waited when the limit of a blocked write began
+    uint32_t write_end_ms;   // low bits of the clock: when that limit ends
     uint16_t jitter_ms;
     uint16_t last_route;   // as routes_find wants it
     uint8_t end : 5;       // enum client_end: why nothing more is read from it
@@ -123,14 +125,13 @@ struct client {
     uint8_t not_ideal : 1; // Ideal-Node
     uint8_t can_ack_pings : 1;
     uint8_t pong_pending : 1;
-    uint8_t hint_is_old : 1;       // the limits are others than it was told
-    uint8_t watched : 1;           // the limit of a blocked write runs
-    uint8_t doomed : 1;            // a write failed: closed at the end of the turn
-    struct codel codel;            // of packets[PACKET_OTHER]
-    struct partial_write *partial; // partial.c's: what a blocked write holds
+    uint8_t hint_is_old : 1; // the limits are others than it was told
+    uint8_t watched : 1;     // the limit of a blocked write runs
+    uint8_t doomed : 1;      // a write failed: closed at the end of the turn
 };
 
 _Static_assert(CLIENT_ENDS <= 1 << 5, "the bits of client.end");
+_Static_assert(sizeof(struct client) <= 280, "paid a hundred thousand times; look for holes first");
 
 static inline void client_set_state(struct client *client, enum client_state to)
 {

@@ -324,6 +324,36 @@ static void test_parts(void **state)
     stop();
 }
 
+#define IN_A_TURN 400
+
+// Chunks are used again within the turn: what they take together is not what all packets take.
+static void test_many_that_get_a_packet_in_one_turn(void **state)
+{
+    const struct list *node;
+    uint8_t frame[128];
+
+    (void)state;
+    start();
+    for (size_t i = 0; i < IN_A_TURN; i++) {
+        join();
+        turn(); // or what all are told at once fills chunks as well
+        log_in(i);
+    }
+    log_all_in();
+    node = worker->clients.next;
+    for (size_t i = 0; i < IN_A_TURN; i++, node = node->next) {
+        const struct client *to = list_entry(node, struct client, node);
+
+        send_to_relay((i + 1) % IN_A_TURN, frame, peer_put_packet(frame, &to->key, "packet", 6));
+    }
+    turn(); // reads
+    turn(); // has sent what was left
+    assert_int_equal(counter_read(&worker->counters.packets_sent), IN_A_TURN);
+    assert_true(worker->chunks.bytes <= FLUSH_EARLY_BYTES + CHUNK_SMALL_BYTES);
+    assert_true(FLUSH_EARLY_BYTES < IN_A_TURN * CHUNK_SMALL_BYTES / 2);
+    stop();
+}
+
 static void tell_of_gone(struct client *client)
 {
     static const struct key peer;
@@ -731,6 +761,7 @@ int main(void)
         cmocka_unit_test(test_who_reads_loses_nothing),
         cmocka_unit_test(test_lost_amid_a_write),
         cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_many_that_get_a_packet_in_one_turn),
         cmocka_unit_test(test_control_frames),
         cmocka_unit_test(test_many_that_do_not_end_a_frame),
         cmocka_unit_test(test_many_that_do_not_end_a_record),
