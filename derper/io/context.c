@@ -27,6 +27,7 @@ void io_context_init(struct io_context *io, uv_loop_t *loop, struct io_budget *b
     wheel_init(&io->wheel, clock_ms());
     turns_init(&io->turns, loop, &io->wheel);
     list_init(&io->http_conns);
+    list_init(&io->http_slow);
     io->detach = true;
     io->key_update_after = KEY_UPDATE_AFTER_RECORDS;
     io->key_records_max = KEY_RECORDS_MAX;

@@ -66,7 +66,9 @@ struct io_counters {
     struct counter tls_record_faults; // TLS failures after the handshake, the peer's word or ours
     struct counter http_requests;
     struct counter http_bad_requests;
-    struct counter http_floods; // connections closed for asking on and on
+    struct counter http_long_heads; // of those, with more than HTTP_HEAD_MAX_BYTES or a long target
+    struct counter http_floods;     // connections closed for asking on and on
+    struct counter http_slow_closed; // connections closed as too much of answers waited
 };
 
 // How many connections the process may hold, below its descriptor limit, and how many new ones it
@@ -107,6 +109,8 @@ struct io_context {
     size_t held_bytes; // of all, stream_held_bytes
     struct turns turns;
     struct list http_conns; // io/http.c's
+    struct list http_slow;  // those of which an answer waits: for longest first
+    size_t http_unsent_bytes;
     uint8_t *read_buffer;
     uint8_t *plain_buffer;
     uint8_t *out;

@@ -58,7 +58,8 @@ struct span {
 struct http_conn {
     struct stream *stream;
     const struct http_service *service;
-    struct list node; // in io->http_conns
+    struct list node;    // in io->http_conns or io->http_slow
+    size_t unsent_bytes; // of the answer, when its write blocked
     struct wheel_timer timer;
     enum http_state state;
     llhttp_t parser;
@@ -81,10 +82,15 @@ static struct http_conn *conn_of(llhttp_t *parser)
     return parser->data;
 }
 
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 static void append(struct http_conn *conn, struct span *span, const char *data, size_t len)
 {
     if (conn->text_len + len > conn->text_capacity) {
-        conn->text_capacity = (conn->text_len + len) * 2;
+        conn->text_capacity = least((conn->text_len + len) * 2, HTTP_HEAD_MAX_BYTES);
         conn->text = memory_resize(conn->text, conn->text_capacity);
     }
     memcpy(conn->text + conn->text_len, data, len);
@@ -205,7 +211,7 @@ static int on_field_value(llhttp_t *parser, const char *data, size_t len)
     // Whoever is named behind a cut is not who the proxy has named.
     if (len > room && conn->field == FIELD_FORWARDED_FOR)
         return refuse_field(conn);
-    append(conn, span, data, len < room ? len : room);
+    append(conn, span, data, least(len, room));
     return 0;
 }
 
@@ -259,11 +265,23 @@ static void conn_free(struct http_conn *conn)
     free(conn);
 }
 
+// An answer waits for the peer, or does so no longer.
+static void set_unsent(struct http_conn *conn, size_t bytes)
+{
+    struct io_context *io = stream_context(conn->stream);
+
+    io->http_unsent_bytes += bytes - conn->unsent_bytes;
+    conn->unsent_bytes = bytes;
+    list_unlink(&conn->node);
+    list_append(bytes > 0 ? &io->http_slow : &io->http_conns, &conn->node);
+}
+
 // The connection is freed at once, unless its handler is running: then by whoever called that.
 static void conn_detach(struct http_conn *conn, enum http_state to)
 {
     const bool handling = conn->state == HTTP_HANDLING;
 
+    set_unsent(conn, 0);
     list_unlink(&conn->node);
     wheel_disarm(&stream_context(conn->stream)->wheel, &conn->timer);
     conn->state = to;
@@ -289,6 +307,20 @@ static void on_timer(struct wheel_timer *timer)
     conn_close(conn);
 }
 
+static_assert(HTTP_UNSENT_MAX_BYTES > IO_WRITE_BYTES, "no answer is too much alone");
+
+static void await_peer(struct http_conn *conn)
+{
+    struct io_context *io = stream_context(conn->stream);
+
+    arm(conn, HTTP_REQUEST_LIMIT_MS);
+    set_unsent(conn, stream_unsent_bytes(conn->stream));
+    while (io->http_unsent_bytes > HTTP_UNSENT_MAX_BYTES) {
+        counter_add(&io->counters.http_slow_closed, 1);
+        conn_close(list_entry(io->http_slow.next, struct http_conn, node));
+    }
+}
+
 // The last answer is on its way: half-close behind it, and leave the peer time to read it, as a
 // reset by unread bytes would take it away.
 static void linger(struct http_conn *conn)
@@ -301,6 +333,7 @@ static void on_drained(struct stream *stream)
 {
     struct http_conn *conn = stream_owner(stream);
 
+    set_unsent(conn, 0);
     if (conn->state == HTTP_ENDING) {
         linger(conn);
     } else if (conn->state == HTTP_BLOCKED) {
@@ -390,7 +423,7 @@ void http_respond(struct http_conn *conn, const struct http_response *response)
     if (!stream_blocked(conn->stream))
         on_drained(conn->stream);
     else
-        arm(conn, HTTP_REQUEST_LIMIT_MS);
+        await_peer(conn);
 }
 
 static struct http_text get_text(const struct http_conn *conn, enum field field)
@@ -459,8 +492,11 @@ static void refuse(struct http_conn *conn, int status)
 {
     char body[64];
     const int n = snprintf(body, sizeof body, "%d %s\n", status, reason_phrase(status));
+    struct io_counters *counters = &stream_context(conn->stream)->counters;
 
-    counter_add(&stream_context(conn->stream)->counters.http_bad_requests, 1);
+    counter_add(&counters->http_bad_requests, 1);
+    if (status == 414 || status == 431)
+        counter_add(&counters->http_long_heads, 1);
     conn->state = HTTP_HANDLING;
     http_respond(conn, &(struct http_response){.status = status,
                                                .content_type = "text/plain; charset=utf-8",
@@ -520,7 +556,7 @@ static void handle(struct http_conn *conn)
 static size_t parse(struct http_conn *conn, const uint8_t *data, size_t len)
 {
     const size_t room = HTTP_HEAD_MAX_BYTES - conn->head_bytes;
-    const size_t n = len < room ? len : room;
+    const size_t n = least(len, room);
     const enum llhttp_errno err = llhttp_execute(&conn->parser, (const char *)data, n);
 
     conn->head_bytes += n;
@@ -619,6 +655,7 @@ struct stream *http_stream(const struct http_conn *conn)
 
 void http_close_all(struct io_context *io)
 {
+    list_append_all(&io->http_conns, &io->http_slow);
     while (!list_empty(&io->http_conns))
         conn_close(list_entry(io->http_conns.next, struct http_conn, node));
 }

@@ -12,7 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HTTP_HEAD_MAX_BYTES (16 * 1024)  // request line and header fields; more: 431
+// Request line and header fields; more: 431. Nor is there more memory for what is kept of them.
+#define HTTP_HEAD_MAX_BYTES (16 * 1024)
 #define HTTP_TARGET_MAX_BYTES (2 * 1024) // more: 414
 #define HTTP_FIELD_MAX_BYTES 1024        // of the fields below; a longer one is cut
 #define HTTP_REQUEST_LIMIT_MS 30000      // from accept to the end of the head, and between requests
@@ -61,6 +62,12 @@ struct http_response {
     bool close;               // Connection: close, and close
 };
 #define HTTP_BODY_MAX_BYTES (96 * 1024)
+
+// Of answers that wait for the sockets of one loop, in all: 40 of the largest. They do not count
+// with what waits for clients, as a slow reader of a page must not cost a client its connection.
+// With more, the connection is closed whose answer has waited for longest: who reads is soon
+// through.
+#define HTTP_UNSENT_MAX_BYTES (4 * 1024 * 1024)
 
 // Serves `fd`, an accepted connection, until its end. Failures are counted.
 void http_accept(struct io_context *io, int fd, bool tls, const struct http_service *service);

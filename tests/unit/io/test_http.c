@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -408,6 +409,7 @@ static void test_endless_heads(void **state)
         for (size_t sent = 0; sent < HTTP_HEAD_MAX_BYTES; sent += strlen(pieces[i]))
             http_peer_send_text(&peer, pieces[i]);
         expect_answer(431, NULL, true, false);
+        assert_int_equal(counter_read(&peer.io.counters.http_long_heads), i + 1);
         assert_true(http_peer_ends(&peer));
     }
 }
@@ -544,6 +546,45 @@ static void test_who_asks_on_without_reading_is_cut(void **state)
     assert_int_equal(counter_read(&peer.io.counters.streams), 1);
     http_peer_send_text(&peer, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_int_equal(counter_read(&peer.io.counters.streams), 0);
+}
+
+#define SLOW_MAX 1000
+
+// Each asks for one answer that is too large for its socket. Who has not read for longest goes.
+static void test_answers_that_wait_are_bounded(void **state)
+{
+    const struct io_counters *c = &peer.io.counters;
+    static int fds[SLOW_MAX];
+    size_t before;
+    int slow = 0;
+    char bytes[4096];
+    ssize_t n;
+
+    (void)state;
+    do {
+        assert_in_range(slow, 0, SLOW_MAX - 1);
+        before = peer.io.http_unsent_bytes;
+        ask_until_blocked();
+        assert_true(peer.io.http_unsent_bytes <= HTTP_UNSENT_MAX_BYTES);
+        fds[slow++] = peer.fd;
+        peer.fd = -1;
+        http_peer_connect(&peer);
+    } while (peer.io.http_unsent_bytes > before);
+    assert_true(before > HTTP_UNSENT_MAX_BYTES * 9 / 10);
+    assert_in_range(counter_read(&c->http_slow_closed), 1, 2);
+    assert_int_equal(counter_read(&c->streams), slow + 1 - counter_read(&c->http_slow_closed));
+    while ((n = recv(fds[0], bytes, sizeof bytes, 0)) > 0)
+        ;
+    assert_true(n == 0 || errno == ECONNRESET); // there is an end
+    while ((n = recv(fds[slow - 1], bytes, sizeof bytes, 0)) > 0)
+        ;
+    assert_true(n < 0 && errno == EAGAIN); // there is more
+    for (int i = 0; i < slow; i++)
+        close(fds[i]);
+    for (int i = 0; i < slow; i++) // each turn has time for some of them
+        http_peer_turn(&peer);
+    assert_int_equal(counter_read(&c->streams), 1);
+    assert_int_equal(peer.io.http_unsent_bytes, 0);
 }
 
 static void test_who_does_not_read_is_cut_in_time(void **state)
@@ -754,6 +795,7 @@ int main(void)
         TEST(test_too_many_pipelined),
         TEST(test_blocked_answer_is_sent_when_read),
         TEST(test_who_asks_on_without_reading_is_cut),
+        TEST(test_answers_that_wait_are_bounded),
         TEST(test_who_does_not_read_is_cut_in_time),
         TEST(test_last_answer_blocked_then_read),
         TEST(test_slow_heads_are_cut),

@@ -564,6 +564,8 @@ static void test_varz_names(void **state)
         "derper_tls_record_faults",
         "derper_http_requests",
         "derper_http_bad_requests",
+        "derper_http_long_heads",
+        "derper_http_slow_closed",
         "derper_worker_packets_received",
         "derper_worker_inbox_packets",
         "derper_worker_inbox_wakeups",
