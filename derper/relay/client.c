@@ -93,7 +93,9 @@ static bool is_stalled(struct client *client)
 }
 
 // False when the client is closed: what does not end within two of them ends it, unless it is we
-// who do not read it. A client whose write is blocked has enough to read.
+// who do not read it. (Not for ever: what has begun ends with its last byte, all of a frame is paid
+// for, and of a record nothing before its end, so no pauses delay this by more than one read and
+// one frame take at the client's rate.) A client whose write is blocked has enough to read.
 static bool keep_alive(struct client *client)
 {
     if (!client->throttle_timer && is_stalled(client)) {
