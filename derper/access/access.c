@@ -125,7 +125,8 @@ static void note_allowed(struct access_ask *ask)
     counter_add(&access->counters.graced, ask->graced);
     counter_add(&access->counters.failed_open, ask->failed_open);
     if (ask->yes && !ask->graced && !ask->failed_open)
-        grace_note(&access->grace, &ask->key, ask->yes, clock_ms());
+        counter_add(&access->counters.grace_evicted,
+                    grace_note(&access->grace, &ask->key, ask->yes, clock_ms()));
 }
 
 static void finish(struct access_ask *ask, enum access_verdict verdict)
@@ -400,7 +401,7 @@ bool access_check_files(const struct access_config *config, char *error, size_t 
 static void watch_agents(struct access *access, const char *const *sockets, size_t count)
 {
     access->health_count = count;
-    access->healths = memory_zeroed((count + 1) * sizeof *access->healths);
+    access->healths = memory_zeroed(count * sizeof *access->healths);
     for (size_t i = 0; i < count; i++)
         health_start(&access->healths[i], access->loop, &access->fetcher, sockets[i]);
 }

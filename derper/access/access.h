@@ -117,6 +117,7 @@ struct access_counters {
     struct counter verdicts[ACCESS_VERDICTS];
     struct counter graced;        // of those let in: with a check passed by grace
     struct counter failed_open;   // or by fail-open; both count who has needed both
+    struct counter grace_evicted; // clients whose grace made room for another one's
     struct counter cancelled;     // clients that went before the verdict
     struct counter pending;       // gauge
     struct counter allow_keys[2]; // not listed, listed

@@ -11,6 +11,7 @@
 
 #define KEYS_MIN 16
 #define QUOTED_BYTES 48
+#define QUOTED_PATH_BYTES 480
 
 static bool is_blank(char c)
 {
@@ -79,7 +80,7 @@ bool allowlist_parse(struct allowlist *out, const char *text, size_t len, char *
 
 bool allowlist_load(struct allowlist *out, const char *path, char *error, size_t size)
 {
-    char why[ALLOWLIST_ERROR_BYTES];
+    char why[ALLOWLIST_ERROR_BYTES / 2], quoted[QUOTED_PATH_BYTES];
     struct file_text text;
     bool ok;
 
@@ -87,7 +88,8 @@ bool allowlist_load(struct allowlist *out, const char *path, char *error, size_t
     ok = file_read(&text, path, ALLOWLIST_FILE_MAX_BYTES, why, sizeof why) == FILE_READ &&
          allowlist_parse(out, text.bytes, text.len, why, sizeof why);
     if (!ok)
-        snprintf(error, size, "--allow-keys %s: %s", path, why);
+        snprintf(error, size, "--allow-keys %s: %s",
+                 text_escape(quoted, sizeof quoted, path, strlen(path)), why);
     file_forget(&text);
     return ok;
 }

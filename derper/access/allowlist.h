@@ -11,7 +11,7 @@
 #include <stddef.h>
 
 #define ALLOWLIST_FILE_MAX_BYTES (16 * 1024 * 1024) // 200,000 keys
-#define ALLOWLIST_ERROR_BYTES 512
+#define ALLOWLIST_ERROR_BYTES 1024
 
 // All zero is an empty list.
 struct allowlist {
@@ -23,7 +23,7 @@ struct allowlist {
 // line, and `out` is empty.
 bool allowlist_parse(struct allowlist *out, const char *text, size_t len, char *error, size_t size);
 
-// The same for a file. Blocking.
+// The same for a file, which the sentence names. Blocking.
 bool allowlist_load(struct allowlist *out, const char *path, char *error, size_t size);
 
 bool allowlist_has(const struct allowlist *list, const struct key *key);

@@ -50,31 +50,33 @@ void grace_deinit(struct grace *grace)
 
 static struct entry *add(struct grace *grace, const struct key *key)
 {
-    struct entry *entry;
+    struct entry *entry = memory_zeroed(sizeof *entry);
 
-    if (grace->table.count >= GRACE_ENTRIES_MAX)
-        drop(grace, oldest(grace));
-    entry = memory_zeroed(sizeof *entry);
     entry->key = *key;
     list_init(&entry->node);
     table_insert(&grace->table, entry);
     return entry;
 }
 
-void grace_note(struct grace *grace, const struct key *key, uint32_t sources, uint64_t now_ms)
+bool grace_note(struct grace *grace, const struct key *key, uint32_t sources, uint64_t now_ms)
 {
     struct entry *entry;
+    bool full;
 
     if (grace->span_ms == 0)
-        return;
+        return false;
     expire(grace, now_ms);
     entry = table_find(&grace->table, key);
+    full = !entry && grace->table.count >= GRACE_ENTRIES_MAX;
+    if (full)
+        drop(grace, oldest(grace));
     if (!entry)
         entry = add(grace, key);
     entry->sources = sources;
     entry->at_ms = now_ms;
     list_unlink(&entry->node);
     list_append(&grace->by_age, &entry->node);
+    return full;
 }
 
 void grace_withdraw(struct grace *grace, const struct key *key, uint32_t sources)

@@ -22,8 +22,8 @@ struct grace {
 void grace_init(struct grace *grace, uint64_t span_ms);
 void grace_deinit(struct grace *grace);
 
-// All sources in the set `sources`, one bit each, have said yes.
-void grace_note(struct grace *grace, const struct key *key, uint32_t sources, uint64_t now_ms);
+// All sources in the set `sources`, one bit each, have said yes. True when the oldest made room.
+bool grace_note(struct grace *grace, const struct key *key, uint32_t sources, uint64_t now_ms);
 
 // The sources in the set have said no: their yes of before is taken back.
 void grace_withdraw(struct grace *grace, const struct key *key, uint32_t sources);

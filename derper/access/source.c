@@ -109,13 +109,21 @@ static void abandon(struct attempt *attempt)
     list_append(&attempt->source->abandoned, &attempt->node);
 }
 
+static uint64_t note_duration(const struct attempt *attempt)
+{
+    const uint64_t took_ms = clock_ms() - attempt->since_ms;
+
+    counter_add(&attempt->source->counters.duration_ms_sum, (int64_t)took_ms);
+    counter_add(&attempt->source->counters.durations, 1);
+    return took_ms;
+}
+
 static void answer(struct query *query, enum access_reason reason)
 {
     struct source *source = query->source;
     const struct attempt *attempt = query->attempt;
 
-    counter_add(&source->counters.duration_ms_sum, (int64_t)(clock_ms() - attempt->since_ms));
-    counter_add(&source->counters.durations, 1);
+    note_duration(attempt);
     note(source, reason, &attempt->fetch.result);
     close_attempt(query->attempt);
     query->on_answer(query, reason);
@@ -253,9 +261,8 @@ static bool hangs(const struct source *source)
 enum access_reason query_expire(struct query *query)
 {
     static const struct fetch_result none;
-    const bool had_time = query->attempt
-                              ? clock_ms() - query->attempt->since_ms >= SOURCE_PATIENCE_MS
-                              : hangs(query->source);
+    const bool had_time = query->attempt ? note_duration(query->attempt) >= SOURCE_PATIENCE_MS
+                                         : hangs(query->source);
     const enum access_reason reason = had_time ? ACCESS_TIMED_OUT : ACCESS_BUSY;
 
     note(query->source, reason, &none);

@@ -28,7 +28,7 @@ enum source_kind { SOURCE_AGENT, SOURCE_URL, SOURCE_KINDS };
 // Written by the thread of the source, read by any.
 struct source_counters {
     struct counter answers[ACCESS_REASONS];
-    struct counter duration_ms_sum; // from opening a query to its answer
+    struct counter duration_ms_sum; // from opening a query to its answer, or the end of its time
     struct counter durations;
     struct counter open;    // gauge
     struct counter waiting; // gauge: in line

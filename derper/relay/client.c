@@ -141,7 +141,7 @@ static void on_timer(struct wheel_timer *timer)
     if (client->state == CLIENT_UP)
         on_timer_up(client);
     else
-        client_close(client, client->state == CLIENT_ASKING ? CLIENT_END_NOT_ADMITTED
+        client_close(client, client->state == CLIENT_ASKING ? CLIENT_END_NO_VERDICT
                                                             : CLIENT_END_LOGIN_TIMEOUT);
 }
 

@@ -33,6 +33,7 @@ const char *client_end_name(enum client_end end)
         [CLIENT_END_CROWDED_OUT] = "crowded_out",
         [CLIENT_END_LOGIN_REFUSED] = "login_refused",
         [CLIENT_END_NOT_ADMITTED] = "not_admitted",
+        [CLIENT_END_NO_VERDICT] = "no_verdict",
         [CLIENT_END_WITHDRAWN] = "access_withdrawn",
         [CLIENT_END_BAD_FRAME] = "bad_frame",
         [CLIENT_END_NOT_MESH] = "not_mesh_peer",

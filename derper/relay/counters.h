@@ -36,6 +36,7 @@ enum client_end {
     CLIENT_END_CROWDED_OUT,   // before its login, by newer connections
     CLIENT_END_LOGIN_REFUSED, // see login_refused
     CLIENT_END_NOT_ADMITTED,  // refused, or not answered about, before its login
+    CLIENT_END_NO_VERDICT,    // in time: who was asked about it was stuck
     CLIENT_END_WITHDRAWN,     // refused when asked about again
     CLIENT_END_BAD_FRAME,     // a length that its type does not allow
     CLIENT_END_NOT_MESH,      // a mesh frame from a client that is not a mesh peer

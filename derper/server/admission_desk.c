@@ -332,6 +332,8 @@ void desk_write_metrics(struct metrics *metrics, void *data)
                        counter_read(&counters->verdicts[i]));
     metrics_counter(metrics, "derper_admission_by_grace", counter_read(&counters->graced));
     metrics_counter(metrics, "derper_admission_by_fail_open", counter_read(&counters->failed_open));
+    metrics_counter(metrics, "derper_admission_grace_evicted",
+                    counter_read(&counters->grace_evicted));
     metrics_counter(metrics, "derper_admission_cancelled", counter_read(&counters->cancelled));
     metrics_gauge(metrics, "derper_admission_pending", counter_read(&counters->pending));
     put_answers(metrics, access);

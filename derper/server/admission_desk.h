@@ -3,7 +3,9 @@
 // Between the workers, which ask about their clients, and the access room, which lives on the main
 // loop: questions come in by a list under a lock, verdicts go back as tasks of the workers. All of
 // it is rare and slow beside a packet's way, so one thread does it, and what is open at once is
-// bounded for the whole process.
+// bounded for the whole process. Of the list, which is taken whole at each turn of the main loop,
+// only time is the bound: two notes of 120 bytes for each login, and as ADMISSION_LIMIT_MS ends
+// whoever waits, a main thread that is stuck shows itself by CLIENT_END_NO_VERDICT.
 #ifndef DERPER_SERVER_ADMISSION_DESK_H
 #define DERPER_SERVER_ADMISSION_DESK_H
 

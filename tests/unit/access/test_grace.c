@@ -75,8 +75,9 @@ static void test_bound(void **state)
     grace_init(&grace, SPAN_MS);
     for (uint32_t i = 0; i < GRACE_ENTRIES_MAX + 10; i++) {
         key = key_of(i);
-        grace_note(&grace, &key, 1, 100);
+        assert_int_equal(grace_note(&grace, &key, 1, 100), i >= GRACE_ENTRIES_MAX);
     }
+    assert_false(grace_note(&grace, &key, 1, 100));
     assert_int_equal(grace.table.count, GRACE_ENTRIES_MAX);
     key = key_of(9);
     assert_int_equal(grace_sources(&grace, &key, 100), 0);

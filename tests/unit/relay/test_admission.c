@@ -399,6 +399,7 @@ static void test_limit(void **state)
     peer_expect_end(peer);
     assert_in_range(clock_ms() - begun_ms, ADMISSION_LIMIT_MS - 200, ADMISSION_LIMIT_MS + STALL_MS);
     await(&desk.cancelled, 1);
+    assert_int_equal(ends(CLIENT_END_NO_VERDICT), 1);
     leave(peer);
     relay_stop(&relay);
 }
