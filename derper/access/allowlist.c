@@ -78,6 +78,16 @@ bool allowlist_parse(struct allowlist *out, const char *text, size_t len, char *
     return true;
 }
 
+// More often a disk that is full than somebody who wants nobody to connect.
+static bool is_truncated(const struct file_text *text, char *why, size_t size)
+{
+    if (text->len == 0)
+        snprintf(why, size,
+                 "is empty, like a file that is half-written; write a # into it if nobody is to "
+                 "connect");
+    return text->len == 0;
+}
+
 bool allowlist_load(struct allowlist *out, const char *path, char *error, size_t size)
 {
     char why[ALLOWLIST_ERROR_BYTES / 2], quoted[QUOTED_PATH_BYTES];
@@ -86,6 +96,7 @@ bool allowlist_load(struct allowlist *out, const char *path, char *error, size_t
 
     *out = (struct allowlist){0};
     ok = file_read(&text, path, ALLOWLIST_FILE_MAX_BYTES, why, sizeof why) == FILE_READ &&
+         !is_truncated(&text, why, sizeof why) &&
          allowlist_parse(out, text.bytes, text.len, why, sizeof why);
     if (!ok)
         snprintf(error, size, "--allow-keys %s: %s",

@@ -21,7 +21,7 @@ static bool read_number(uint64_t *out, const char *name, const json_t *value, ch
         *out = (uint64_t)json_integer_value(value);
         return true;
     }
-    snprintf(why, size, "its %s is not a whole number of bytes; give 0 or more", name);
+    snprintf(why, size, "has a %s that is not a whole number of bytes; give 0 or more", name);
     return false;
 }
 

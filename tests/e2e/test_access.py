@@ -330,6 +330,9 @@ def test_list_is_reloaded(start):
     relay.reload()
     relay.wait_log("SIGHUP: --allow-keys .* lists 1 keys")
     assert [is_let_in(relay, key) for key in (first, second)] == [False, True]
+    certs.write_whole(path, b"")
+    relay.reload()
+    relay.wait_log("is empty, like a file that is half-written.*the 1 keys read before hold")
     certs.write_whole(path, b"nobody@example.com\n")
     relay.reload()
     relay.wait_log('line 1 is no node key: "nobody@example.com".*the 1 keys read before hold')

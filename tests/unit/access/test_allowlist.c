@@ -114,6 +114,12 @@ static void test_load(void **state)
     assert_int_equal(ftruncate(fd, ALLOWLIST_FILE_MAX_BYTES + 1), 0);
     assert_false(allowlist_load(&list, path, error, sizeof error));
     assert_non_null(strstr(error, "is too large, more than 16384 KiB"));
+    assert_int_equal(ftruncate(fd, 0), 0);
+    assert_false(allowlist_load(&list, path, error, sizeof error));
+    assert_non_null(strstr(error, "is empty"));
+    assert_int_equal(pwrite(fd, "#", 1, 0), 1);
+    assert_true(allowlist_load(&list, path, error, sizeof error));
+    assert_int_equal(list.count, 0);
     unlink(path);
     assert_false(allowlist_load(&list, path, error, sizeof error));
     assert_non_null(strstr(error, "cannot be opened: No such file"));
