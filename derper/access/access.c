@@ -240,6 +240,7 @@ static void ask_check(struct access_ask *ask, struct check *check)
         mine->ask = ask;
         mine->query.key = &ask->key;
         mine->query.address = ask->address;
+        mine->query.deadline_ms = ask->deadline_ms;
         mine->query.is_in = ask->past.admitted;
         mine->query.on_answer = on_answer;
         source_ask(&check->sources[i], &mine->query);

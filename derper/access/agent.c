@@ -81,11 +81,25 @@ static void read_self(const json_t *status, struct key *self)
         key_from_name(self, text, strlen(text));
 }
 
+// "Running" alone says little: after a start it may come from a network map of the disk, with no
+// peers in it. An agent that tells no "Online" is older than that.
+static enum access_reason judge_state(const json_t *status)
+{
+    const char *state = json_string_value(json_object_get(status, "BackendState"));
+
+    if (!state)
+        return ACCESS_BAD_ANSWER;
+    if (strcmp(state, "Running") != 0)
+        return ACCESS_NOT_RUNNING;
+    return json_is_false(json_object_get(json_object_get(status, "Self"), "Online"))
+               ? ACCESS_OFFLINE
+               : ACCESS_NOT_MEMBER;
+}
+
 enum access_reason agent_judge_status(const struct fetch_result *result, struct key *self)
 {
-    enum access_reason reason = ACCESS_NOT_MEMBER;
+    enum access_reason reason;
     json_t *status;
-    const char *state;
 
     if (self)
         *self = (struct key){{0}};
@@ -94,11 +108,7 @@ enum access_reason agent_judge_status(const struct fetch_result *result, struct 
     if (result->status != 200)
         return ACCESS_BAD_STATUS;
     status = json_loadb(result->body ? result->body : "", result->len, 0, NULL);
-    state = json_string_value(json_object_get(status, "BackendState"));
-    if (!state)
-        reason = ACCESS_BAD_ANSWER;
-    else if (strcmp(state, "Running") != 0)
-        reason = ACCESS_NOT_RUNNING;
+    reason = judge_state(status);
     if (self)
         read_self(status, self);
     json_decref(status);
@@ -136,6 +146,13 @@ void agent_explain(char *out, size_t size, enum access_reason reason, const char
         snprintf(out, size,
                  "tailscaled (%s) runs, but is connected to no network, so it knows nobody: see "
                  "\"tailscale status\", and log it in with \"tailscale up\"",
+                 socket);
+        break;
+    case ACCESS_OFFLINE:
+        snprintf(out, size,
+                 "tailscaled (%s) does not reach its coordination server, so whom it does not know "
+                 "may be a member all the same: see \"tailscale status\", and whether Headscale "
+                 "runs",
                  socket);
         break;
     case ACCESS_TIMED_OUT:

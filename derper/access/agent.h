@@ -19,7 +19,7 @@ enum access_reason agent_judge(const struct fetch_result *result);
 
 void agent_ask_status(struct fetch_request *request, const char *socket);
 
-// ACCESS_NOT_MEMBER when it runs, ACCESS_NOT_RUNNING, or what is wrong with it or its answer.
+// ACCESS_NOT_MEMBER when it runs and can know, otherwise what is wrong with it or its answer.
 // `self`, the agent's own key, may be NULL; all zero when it has none.
 enum access_reason agent_judge_status(const struct fetch_result *result, struct key *self);
 

@@ -16,6 +16,7 @@ const char *access_reason_name(enum access_reason reason)
         [ACCESS_NOT_PERMITTED] = "not_permitted",
         [ACCESS_TOO_OLD] = "too_old",
         [ACCESS_NOT_RUNNING] = "not_running",
+        [ACCESS_OFFLINE] = "offline",
         [ACCESS_BAD_STATUS] = "bad_status",
         [ACCESS_BAD_REDIRECT] = "bad_redirect",
         [ACCESS_BAD_ANSWER] = "bad_answer",

@@ -20,6 +20,7 @@ enum access_reason {
     ACCESS_NOT_PERMITTED, // to ask the agent
     ACCESS_TOO_OLD,       // the agent, for this question
     ACCESS_NOT_RUNNING,   // an agent that is there, but knows no network: starting, or logged out
+    ACCESS_OFFLINE,       // an agent that its coordination server does not tell who is a member now
     ACCESS_BAD_STATUS,    // an answer of HTTP that is none to our question
     ACCESS_BAD_REDIRECT,
     ACCESS_BAD_ANSWER, // not HTTP, or a body that is not what was asked for

@@ -30,8 +30,9 @@ void source_init(struct source *source, enum source_kind kind, const char *addre
 
     *source =
         (struct source){.kind = kind, .address = address, .ca_file = ca_file, .fetcher = fetcher};
-    list_init(&source->lines[0]);
-    list_init(&source->lines[1]);
+    for (size_t i = 0; i < SOURCE_LINES; i++)
+        list_init(&source->lines[i]);
+    list_init(&source->late);
     list_init(&source->abandoned);
     for (size_t i = 0; i < ACCESS_REASONS; i++)
         source->limits[i] = limit;
@@ -206,11 +207,24 @@ static void leave_line(struct query *query)
     counter_add(&query->source->counters.waiting, -1);
 }
 
-static struct query *first_in_line(const struct source *source)
+// A slow source must not be asked in vain by a crowd whose time ends at once.
+static struct query *first_in_line(struct source *source)
 {
-    const struct list *line = &source->lines[list_empty(&source->lines[0])];
+    const uint64_t end_ms = clock_ms() + SOURCE_TIME_MIN_MS;
 
-    return list_empty(line) ? NULL : list_entry(line->next, struct query, node);
+    for (size_t i = 0; i < SOURCE_LINES; i++) {
+        struct list *line = &source->lines[i];
+
+        while (!list_empty(line)) {
+            struct query *query = list_entry(line->next, struct query, node);
+
+            if (query->deadline_ms >= end_ms)
+                return query;
+            list_unlink(&query->node);
+            list_append(&source->late, &query->node);
+        }
+    }
+    return NULL;
 }
 
 static void pump(struct source *source)
@@ -261,8 +275,8 @@ static bool hangs(const struct source *source)
 enum access_reason query_expire(struct query *query)
 {
     static const struct fetch_result none;
-    const bool had_time = query->attempt ? note_duration(query->attempt) >= SOURCE_PATIENCE_MS
-                                         : hangs(query->source);
+    const bool had_time =
+        query->attempt ? note_duration(query->attempt) >= SOURCE_PATIENCE_MS : hangs(query->source);
     const enum access_reason reason = had_time ? ACCESS_TIMED_OUT : ACCESS_BUSY;
 
     note(query->source, reason, &none);

@@ -22,6 +22,10 @@
 #define SOURCE_NAME_BYTES 256
 // A source that had less time than this has not failed to answer: our line was too long.
 #define SOURCE_PATIENCE_MS 2500
+// One that would have less time than this is not asked any more.
+#define SOURCE_TIME_MIN_MS 1000
+
+#define SOURCE_LINES 2
 
 enum source_kind { SOURCE_AGENT, SOURCE_URL, SOURCE_KINDS };
 
@@ -41,7 +45,8 @@ struct source {
     const char *ca_file; // the caller's, or NULL
     char name[SOURCE_NAME_BYTES];
     struct fetcher *fetcher;
-    struct list lines[2]; // of those who come, and of those who are in
+    struct list lines[SOURCE_LINES]; // of those who come, and of those who are in
+    struct list late;                // came to be too late to be asked: they wait for their end
     size_t open;
     struct list abandoned; // of those, attempts that nobody waits for
     size_t abandoned_count;
@@ -53,11 +58,12 @@ struct source {
 
 // One question to one source.
 struct query {
-    struct list node; // in one of the source's lines, while it waits there
+    struct list node; // in one of the source's lists, while it waits there
     struct source *source;
     const struct key *key; // these two are the asker's, until the answer
     const char *address;
     bool is_in;              // the client, so it goes last
+    uint64_t deadline_ms;    // by clock_ms: when the asker ends it
     struct attempt *attempt; // while it is open
     // Once, unless cancelled; never before source_ask returns. The query is the asker's again.
     void (*on_answer)(struct query *query, enum access_reason reason);

@@ -36,7 +36,8 @@ static void read_answers(char *text, size_t len)
 
     assert(url == ACCESS_MEMBER || url == ACCESS_NOT_MEMBER || url == ACCESS_BAD_ANSWER);
     assert(url != ACCESS_MEMBER || memchr(text, '{', len));
-    assert(agent == ACCESS_NOT_MEMBER || agent == ACCESS_NOT_RUNNING || agent == ACCESS_BAD_ANSWER);
+    assert(agent == ACCESS_NOT_MEMBER || agent == ACCESS_NOT_RUNNING || agent == ACCESS_OFFLINE ||
+           agent == ACCESS_BAD_ANSWER);
     assert(agent == ACCESS_BAD_ANSWER || memchr(text, '{', len));
 }
 

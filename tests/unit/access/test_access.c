@@ -172,6 +172,8 @@ static const char *respond_agent(const char *request, void *data)
 }
 
 #define RUNNING OK("26\r\n\r\n{\"BackendState\":\"Running\"}")
+#define ONLINE(online) \
+    "HTTP/1.0 200 OK\r\n\r\n{\"BackendState\":\"Running\",\"Self\":{\"Online\":" online "}}"
 #define NEEDS_LOGIN OK("29\r\n\r\n{\"BackendState\":\"NeedsLogin\"}")
 #define UNKNOWN "HTTP/1.1 404 Not Found\r\nContent-Length: 20\r\n\r\nno match for IP:port"
 
@@ -183,6 +185,9 @@ static const struct {
     {{OK("2\r\n\r\n{}"), NULL}, ACCESS_ALLOWED, ACCESS_MEMBER},
     {{OK("3000\r\n\r\n{"), NULL}, ACCESS_ALLOWED, ACCESS_MEMBER},
     {{UNKNOWN, RUNNING}, ACCESS_REFUSED, ACCESS_NOT_MEMBER},
+    {{UNKNOWN, ONLINE("true")}, ACCESS_REFUSED, ACCESS_NOT_MEMBER},
+    {{UNKNOWN, ONLINE("null")}, ACCESS_REFUSED, ACCESS_NOT_MEMBER},
+    {{UNKNOWN, ONLINE("false")}, ACCESS_UNANSWERED, ACCESS_OFFLINE},
     {{UNKNOWN, NEEDS_LOGIN}, ACCESS_UNANSWERED, ACCESS_NOT_RUNNING},
     {{UNKNOWN, EMPTY("500 Oops")}, ACCESS_UNANSWERED, ACCESS_BAD_STATUS},
     {{UNKNOWN, OK("4\r\n\r\nnope")}, ACCESS_UNANSWERED, ACCESS_BAD_ANSWER},
