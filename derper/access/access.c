@@ -4,6 +4,7 @@
 #include "access/allowfile.h"
 #include "access/grace.h"
 #include "access/health.h"
+#include "access/refusal_log.h"
 #include "base/clock.h"
 #include "base/memory.h"
 
@@ -47,7 +48,9 @@ struct access {
     struct list asks;
     size_t parts; // to be closed before the memory goes
     struct access_counters counters;
-    struct log_limit logs[ACCESS_VERDICTS][2]; // of refusals: at the door, and of who is in
+    // At the door, and of who is in.
+    struct refusal_log refusals[2];
+    struct log_limit unanswered_logs[2];
 };
 
 const char *access_verdict_name(enum access_verdict verdict)
@@ -84,38 +87,44 @@ static void leave(struct access_ask *ask)
     update_timer(ask->access);
 }
 
-static void log_unanswered(struct access_ask *ask, const char *key, bool is_in)
+static void log_unanswered(struct access_ask *ask, bool is_in)
 {
+    char key[KEY_SHORT_CHARS + 1];
     const bool agents = ask->check == &ask->access->checks[SOURCE_AGENT];
 
-    log_limited(&ask->access->logs[ACCESS_UNANSWERED][is_in],
+    key_short(&ask->key, key);
+    log_limited(&ask->access->unanswered_logs[is_in],
                 "client %s from %s %s, as %s had no answer about it", key, ask->address,
                 is_in ? "stays" : "was refused",
                 agents ? "--verify-clients" : "--verify-client-url");
 }
 
-static void log_refused(struct access_ask *ask, const char *key, bool is_in)
+// With the key as it is written into the file.
+static void log_refused(struct access_ask *ask, bool is_in)
 {
-    const char *why = "it is not in the file of --allow-keys";
+    struct access *access = ask->access;
+    const char *why = "it is not in the file of --allow-keys; add it there to let it in";
+    char key[KEY_NAME_CHARS + 1], more[REFUSAL_LOG_MORE_BYTES];
 
+    if (!refusal_log_due(&access->refusals[is_in], &ask->key, clock_ms(), more))
+        return;
+    key_name(&ask->key, key);
     if (ask->check)
-        why = ask->check == &ask->access->checks[SOURCE_AGENT]
-                  ? "no tailscaled of --verify-clients knows its key"
-                  : "no --verify-client-url allows it";
-    log_limited(&ask->access->logs[ACCESS_REFUSED][is_in], "client %s from %s %s: %s", key,
-                ask->address, is_in ? "is closed, as its access was withdrawn" : "was refused",
-                why);
+        why = ask->check == &access->checks[SOURCE_AGENT]
+                  ? "no tailscaled of --verify-clients knows it; log the node in to the network of "
+                    "that tailscaled to let it in"
+                  : "no --verify-client-url allows it; log the node in to the network of that "
+                    "server to let it in";
+    log_warnx("client %s from %s %s: %s%s", key, ask->address,
+              is_in ? "is closed, as its access was withdrawn" : "was refused", why, more);
 }
 
 static void log_refusal(struct access_ask *ask, enum access_verdict verdict)
 {
-    char key[KEY_SHORT_CHARS + 1];
-
-    key_short(&ask->key, key);
     if (verdict == ACCESS_UNANSWERED)
-        log_unanswered(ask, key, ask->past.admitted);
+        log_unanswered(ask, ask->past.admitted);
     else
-        log_refused(ask, key, ask->past.admitted);
+        log_refused(ask, ask->past.admitted);
 }
 
 static void note_allowed(struct access_ask *ask)
@@ -458,8 +467,7 @@ struct access *access_new(const struct access_config *config, char *error, size_
     }
     access->has_list = config->allow_keys != NULL;
     access->loop = config->loop;
-    for (size_t i = 0; i < ACCESS_VERDICTS; i++)
-        access->logs[i][0] = access->logs[i][1] = (struct log_limit)LOG_LIMIT_INIT;
+    access->unanswered_logs[0] = access->unanswered_logs[1] = (struct log_limit)LOG_LIMIT_INIT;
     list_init(&access->asks);
     grace_init(&access->grace, config->grace_ms);
     curl_global_init(CURL_GLOBAL_DEFAULT);

@@ -94,7 +94,8 @@ def test_agent_lets_members_in(start, agent):
     relay = start("ip", "--verify-clients", "--socket", agent.path)
     assert is_let_in(relay, member)
     assert not is_let_in(relay, stranger)
-    relay.wait_log(r"client \[.{5}\] from 127\.0\.0\.1 was refused: no tailscaled of --verify-clients knows its key")
+    relay.wait_log(r"client nodekey:\w{64} from 127\.0\.0\.1 was refused: no tailscaled of --verify-clients knows it; "
+                   "log the node in")
     assert reasons(relay, agent.path) == {"member": 1, "not_member": 1}
     samples = relay.varz()
     assert samples['derper_admission_verdicts{verdict="allowed"}'] == 1
@@ -430,7 +431,7 @@ def test_a_dead_agent_keeps_nobody(start, folder, made):
     first, second = relay.join(stays), relay.join(goes)
     agent.members.discard(second.public)
     second.expect_closed(3)
-    relay.wait_log(r"client \[.{5}\] from 127\.0\.0\.1 is closed, as its access was withdrawn: no tailscaled")
+    relay.wait_log(r"client nodekey:\w{64} from 127\.0\.0\.1 is closed, as its access was withdrawn: no tailscaled")
     first.fence()
 
 
