@@ -115,7 +115,7 @@ def test_commands_do_what_the_chapter_says(guide, hostname):
 @contextlib.contextmanager
 def udp_closed(network):
     """For what comes in; a rule of our own goes before that for the machine's own addresses."""
-    middle, rule = network.middle, ["pref", "5", "iif", "to-desktop", "ipproto", "udp", "dport", "3478", "blackhole"]
+    middle, rule = network.middle, ["pref", "5", "iif", "to-desktop", "ipproto", "17", "dport", "3478", "blackhole"]
     middle.run("ip", "rule", "add", "pref", "10", "lookup", "local")
     middle.run("ip", "rule", "del", "pref", "0")
     middle.run("ip", "rule", "add", *rule)

@@ -60,7 +60,7 @@ class Namespace:
             stdin=subprocess.DEVNULL, start_new_session=True)
         self.pid = self.keeper.pid
         self.enter = ["nsenter", f"--net=/proc/{self.pid}/ns/net", f"--mount=/proc/{self.pid}/ns/mnt",
-                      f"--root=/proc/{self.pid}/root", "--"]  # which a chroot needs
+                      f"--root=/proc/{self.pid}/root", "--wdns=/", "--"]  # the root which a chroot needs
         wait_until(lambda: namespace_of(self.pid) != namespace_of(os.getpid()), "a network namespace")
         wait_until(self.has_names, "names of its own")
         self.run("ip", "link", "set", "lo", "up")
