@@ -51,6 +51,16 @@ static void write_reply(const struct fake_server *server, int fd, const char *re
     }
 }
 
+// Open is what has been asked and not been answered: whoever asks knows when that ends.
+static void count_open(struct fake_server *server)
+{
+    const int open = atomic_fetch_add(&server->open, 1) + 1;
+    int most = atomic_load(&server->most_open);
+
+    while (open > most && !atomic_compare_exchange_weak(&server->most_open, &most, open))
+        ;
+}
+
 static void serve(struct fake_server *server, int fd)
 {
     char request[FAKE_REQUEST_BYTES];
@@ -61,15 +71,17 @@ static void serve(struct fake_server *server, int fd)
         const char *reply;
 
         atomic_fetch_add(&server->requests, 1);
+        count_open(server);
         pthread_mutex_lock(&server->lock);
         memcpy(server->last_request, request, sizeof request);
         pthread_mutex_unlock(&server->lock);
         usleep(server->delay_ms * 1000);
         reply = server->respond(request, server->data);
-        if (!reply) {
+        if (!reply)
             recv(fd, request, 1, 0); // until somebody ends it
+        atomic_fetch_sub(&server->open, 1);
+        if (!reply)
             return;
-        }
         write_reply(server, fd, reply);
         if (!strstr(reply, "keep-alive"))
             return;
@@ -86,7 +98,6 @@ static void *run_connection(void *data)
     server->fds[connection->index] = -1;
     close(connection->fd);
     pthread_mutex_unlock(&server->lock);
-    atomic_fetch_sub(&server->open, 1);
     atomic_fetch_sub(&server->running, 1);
     free(connection);
     return NULL;
@@ -95,11 +106,8 @@ static void *run_connection(void *data)
 static void take(struct fake_server *server, int fd)
 {
     struct connection *connection = malloc(sizeof *connection);
-    const int open = atomic_fetch_add(&server->open, 1) + 1;
     pthread_t thread;
 
-    if (open > atomic_load(&server->most_open))
-        atomic_store(&server->most_open, open);
     atomic_fetch_add(&server->running, 1);
     pthread_mutex_lock(&server->lock);
     assert_true(server->connections < FAKE_CONNECTIONS_MAX);
