@@ -22,7 +22,7 @@
 #define SOURCE_NAME_BYTES 256
 // A source that had less time than this has not failed to answer: our line was too long.
 #define SOURCE_PATIENCE_MS 2500
-// One that would have less time than this is not asked any more.
+// A query with less time left than this is not opened any more.
 #define SOURCE_TIME_MIN_MS 1000
 
 #define SOURCE_LINES 2
@@ -75,7 +75,7 @@ void source_init(struct source *source, enum source_kind kind, const char *addre
 // After its queries, and before the fetcher.
 void source_close(struct source *source);
 
-// `query` has its key, address, is_in and callback; the rest is filled here.
+// `query` has its key, address, deadline_ms, is_in and callback; the rest is filled here.
 void source_ask(struct source *source, struct query *query);
 
 // Ends it without an answer. Harmless when it was answered.
