@@ -7,6 +7,7 @@
 
 #define EXIT_USAGE 2
 
+int command_acme(int argc, char **argv);
 int command_check(int argc, char **argv);
 int command_pin(int argc, char **argv);
 int command_self_signed(int argc, char **argv);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define TEMPORARY_ENDING ".XXXXXX"
+#define TEMPORARY_BYTES ((int)(CERT_PATH_MAX_BYTES + sizeof TEMPORARY_ENDING))
 #define FOLDER_MODE 0700
 
 static bool fail_open(const char *path, int err, char *error, size_t size)
@@ -212,25 +213,55 @@ static void sync_folder_of(const char *path)
     close(fd);
 }
 
+// A template for a temporary name beside `path`. False with errno when it does not fit.
+static bool temporary_of(char out[static TEMPORARY_BYTES], const char *path)
+{
+    const int n = snprintf(out, TEMPORARY_BYTES, "%s" TEMPORARY_ENDING, path);
+
+    errno = ENAMETOOLONG;
+    return n >= 0 && n < TEMPORARY_BYTES;
+}
+
+static bool fail_create(const char *path, char *error, size_t size)
+{
+    return cert_fail(error, size,
+                     "%s cannot be created (%s): let the user that runs this program write to its "
+                     "folder, or choose another folder",
+                     path, strerror(errno));
+}
+
 enum cert_file_created cert_file_create(const char *path, const void *bytes, size_t len,
                                         mode_t mode, char *error, size_t size)
 {
-    char temporary[CERT_PATH_MAX_BYTES + sizeof TEMPORARY_ENDING];
-    const int n = snprintf(temporary, sizeof temporary, "%s" TEMPORARY_ENDING, path);
+    char temporary[TEMPORARY_BYTES];
 
-    if (n < 0 || (size_t)n >= sizeof temporary)
-        errno = ENAMETOOLONG;
-    else if (write_temporary(temporary, bytes, len, mode) == 0 && publish(temporary, path) == 0) {
+    if (temporary_of(temporary, path) && write_temporary(temporary, bytes, len, mode) == 0 &&
+        publish(temporary, path) == 0) {
         sync_folder_of(path);
         return CERT_FILE_CREATED;
     }
     if (errno == EEXIST)
         return CERT_FILE_EXISTS;
-    cert_fail(error, size,
-              "%s cannot be created (%s): let the user that runs this program write to its "
-              "folder, or choose another folder",
-              path, strerror(errno));
+    fail_create(path, error, size);
     return CERT_FILE_FAILED;
+}
+
+bool cert_file_replace(const char *path, const void *bytes, size_t len, mode_t mode, char *error,
+                       size_t size)
+{
+    char temporary[TEMPORARY_BYTES];
+
+    if (!temporary_of(temporary, path) || write_temporary(temporary, bytes, len, mode) != 0)
+        return fail_create(path, error, size);
+    if (rename(temporary, path) != 0) {
+        const int err = errno;
+
+        unlink(temporary);
+        errno = err;
+        return fail_create(path, error, size);
+    }
+    sync_folder_of(path);
+    return true;
 }
 
 // 0 when the folder is there afterwards, or -1 with errno.

@@ -31,6 +31,11 @@ void cert_file_wipe(struct cert_text *text);
 enum cert_file_created cert_file_create(const char *path, const void *bytes, size_t len,
                                         mode_t mode, char *error, size_t size);
 
+// As cert_file_create, but puts the file in the place of one that is there: `path` shows the old
+// bytes or the new ones, never a part. False, with a sentence.
+bool cert_file_replace(const char *path, const void *bytes, size_t len, mode_t mode, char *error,
+                       size_t size);
+
 // Creates the folder that `path` lies in, and those above it, each with mode 0700 whatever the
 // umask. Folders that exist keep their mode. False, with a sentence.
 bool cert_file_make_folder(const char *path, char *error, size_t size);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "certgen/issue.h"
 
+#include "certgen/alt_names.h"
+
 #include <openssl/bn.h>
 #include <openssl/objects.h>
 #include <openssl/x509v3.h>
@@ -8,6 +10,7 @@
 #include <string.h>
 
 #define KEY_USAGE_DIGITAL_SIGNATURE_BIT 0
+#define ACME_IDENTIFIER "1.3.6.1.5.5.7.1.31" // id-pe-acmeIdentifier (RFC 8737, section 6.1)
 
 // Given its type, the entry is taken as it is; OpenSSL's text forms would refuse more than 64
 // characters (ub-common-name), and the relay's key is longer.
@@ -64,44 +67,48 @@ static bool add_server_purpose(X509 *cert)
     return ok;
 }
 
-// NULL when memory is exhausted.
-static GENERAL_NAME *address_name(const struct cert_address *address)
+static bool add_alternative_names(X509 *cert, const struct cert_request *request)
 {
-    GENERAL_NAME *name = GENERAL_NAME_new();
-    ASN1_OCTET_STRING *bytes = ASN1_OCTET_STRING_new();
+    GENERAL_NAMES *names = cert_alt_names(request->names, request->name_count);
+    const bool ok = names && X509_add1_ext_i2d(cert, NID_subject_alt_name, names, 0, 0) == 1;
 
-    if (name && bytes && ASN1_OCTET_STRING_set(bytes, address->bytes, (int)address->len)) {
-        GENERAL_NAME_set0_value(name, GEN_IPADD, bytes);
-        return name;
-    }
-    GENERAL_NAME_free(name);
-    ASN1_OCTET_STRING_free(bytes);
-    return NULL;
+    GENERAL_NAMES_free(names);
+    return ok;
 }
 
-static bool add_alternative_name(X509 *cert, const struct cert_address *address)
+// Critical: nobody but an ACME server may take it for a server's certificate.
+static bool add_acme_identifier(X509 *cert, const uint8_t *digest)
 {
-    GENERAL_NAMES *names = GENERAL_NAMES_new();
-    GENERAL_NAME *name = address_name(address);
-    const bool pushed = names && name && sk_GENERAL_NAME_push(names, name) > 0;
-    const bool ok = pushed && X509_add1_ext_i2d(cert, NID_subject_alt_name, names, 0, 0) == 1;
+    ASN1_OCTET_STRING *inner = ASN1_OCTET_STRING_new(), *outer = ASN1_OCTET_STRING_new();
+    ASN1_OBJECT *kind = OBJ_txt2obj(ACME_IDENTIFIER, 1);
+    X509_EXTENSION *extension = NULL;
+    unsigned char *der = NULL;
+    int len = -1;
+    bool ok = false;
 
-    if (!pushed)
-        GENERAL_NAME_free(name);
-    GENERAL_NAMES_free(names);
+    if (inner && ASN1_OCTET_STRING_set(inner, digest, CERT_ACME_DIGEST_BYTES))
+        len = i2d_ASN1_OCTET_STRING(inner, &der);
+    if (outer && kind && len > 0 && ASN1_OCTET_STRING_set(outer, der, len))
+        extension = X509_EXTENSION_create_by_OBJ(NULL, kind, 1, outer);
+    if (extension)
+        ok = X509_add_ext(cert, extension, -1) == 1;
+    X509_EXTENSION_free(extension);
+    OPENSSL_free(der);
+    ASN1_OBJECT_free(kind);
+    ASN1_OCTET_STRING_free(outer);
+    ASN1_OCTET_STRING_free(inner);
     return ok;
 }
 
 static bool fill(X509 *cert, const struct cert_request *request, EVP_PKEY *key)
 {
-    const struct cert_address *address = request->address;
-
     return X509_set_version(cert, X509_VERSION_3) == 1 && set_names(cert, request->common_name) &&
            set_serial(cert, request->serial, request->serial_len) &&
            set_validity(cert, request->not_before, request->not_after) &&
            X509_set_pubkey(cert, key) == 1 && add_basic_constraints(cert) &&
-           (!address || (add_key_usage(cert) && add_server_purpose(cert) &&
-                         add_alternative_name(cert, address)));
+           (request->name_count == 0 || (add_key_usage(cert) && add_server_purpose(cert) &&
+                                         add_alternative_names(cert, request))) &&
+           (!request->acme_digest || add_acme_identifier(cert, request->acme_digest));
 }
 
 static bool sign(X509 *cert, EVP_PKEY *key)

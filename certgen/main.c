@@ -12,6 +12,7 @@ static const struct {
     const char *summary;
 } commands[] = {
     {"self-signed", command_self_signed, "make a certificate for an IP address, keep one if there"},
+    {"acme", command_acme, "get a certificate from an ACME authority, once"},
     {"check", command_check, "tell whether a certificate and its key can serve"},
     {"pin", command_pin, "print the pin of a certificate for a DERP map's CertName"},
 };

@@ -34,24 +34,44 @@ static bool strip(char out[static CERT_PATH_MAX_BYTES], const char *hostname)
     return true;
 }
 
+static bool fail_name(const char *hostname, char *error, size_t size)
+{
+    return cert_fail(error, size,
+                     "hostname \"%s\" has no character that a file name can keep: use a name "
+                     "of letters, digits, dots and dashes, or an IP address",
+                     hostname);
+}
+
+static bool fail_length(char *error, size_t size)
+{
+    return cert_fail(error, size,
+                     "the certificate folder and hostname make a path of more than %d bytes: "
+                     "use a shorter folder",
+                     CERT_PATH_MAX_BYTES - 1);
+}
+
 bool cert_paths_for_host(struct cert_paths *paths, const char *folder, const char *hostname,
                          char *error, size_t size)
 {
     char name[CERT_PATH_MAX_BYTES];
-    const bool stripped = strip(name, hostname);
 
-    if (stripped && name[0] == '\0')
-        return cert_fail(error, size,
-                         "hostname \"%s\" has no character that a file name can keep: use a name "
-                         "of letters, digits, dots and dashes, or an IP address",
-                         hostname);
-    if (!stripped || !fits(snprintf(paths->cert, sizeof paths->cert, "%s/%s.crt", folder, name)) ||
+    if (!strip(name, hostname) ||
+        !fits(snprintf(paths->cert, sizeof paths->cert, "%s/%s.crt", folder, name)) ||
         !fits(snprintf(paths->key, sizeof paths->key, "%s/%s.key", folder, name)))
-        return cert_fail(error, size,
-                         "the certificate folder and hostname make a path of more than %d bytes: "
-                         "use a shorter folder",
-                         CERT_PATH_MAX_BYTES - 1);
-    return true;
+        return fail_length(error, size);
+    return name[0] != '\0' || fail_name(hostname, error, size);
+}
+
+bool cert_paths_one_file(struct cert_paths *paths, const char *folder, const char *prefix,
+                         const char *hostname, char *error, size_t size)
+{
+    char name[CERT_PATH_MAX_BYTES];
+
+    if (!strip(name, hostname) ||
+        !fits(snprintf(paths->cert, sizeof paths->cert, "%s/%s%s", folder, prefix, name)))
+        return fail_length(error, size);
+    memcpy(paths->key, paths->cert, sizeof paths->key);
+    return name[0] != '\0' || fail_name(hostname, error, size);
 }
 
 // Bytes of `path` before the dot of its ending; all of them when it has none.

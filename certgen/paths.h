@@ -19,6 +19,10 @@ struct cert_paths {
 bool cert_paths_for_host(struct cert_paths *paths, const char *folder, const char *hostname,
                          char *error, size_t size);
 
+// One file for both, FOLDER/PREFIXHOSTNAME.
+bool cert_paths_one_file(struct cert_paths *paths, const char *folder, const char *prefix,
+                         const char *hostname, char *error, size_t size);
+
 // Two files that have names of their own. `key` NULL: `cert` with its ending replaced by ".key".
 // False, with a sentence, when a path is too long.
 bool cert_paths_set(struct cert_paths *paths, const char *cert, const char *key, char *error,

@@ -36,7 +36,7 @@ static bool look(const char *path, bool *there, char *error, size_t size)
                      path, strerror(errno));
 }
 
-static X509 *issue(EVP_PKEY *key, const char *name, const struct cert_address *address, time_t now)
+static X509 *issue(EVP_PKEY *key, const char *name, time_t now)
 {
     uint8_t serial[SERIAL_BYTES];
     const struct cert_request request = {
@@ -45,7 +45,8 @@ static X509 *issue(EVP_PKEY *key, const char *name, const struct cert_address *a
         .serial_len = sizeof serial,
         .not_before = now - SELF_SIGNED_CLOCK_SLACK_SECONDS,
         .not_after = now + SELF_SIGNED_VALID_SECONDS,
-        .address = address,
+        .names = &name,
+        .name_count = 1,
     };
 
     if (RAND_bytes(serial, sizeof serial) != 1)
@@ -75,8 +76,7 @@ static enum cert_file_created write_certificate(const struct cert_paths *paths, 
                                                 const char *name, time_t now, char *error,
                                                 size_t size)
 {
-    struct cert_address address;
-    X509 *cert = cert_address_parse(name, &address) ? issue(key, name, &address, now) : NULL;
+    X509 *cert = issue(key, name, now);
     const enum cert_file_created created = write_pem(
         paths->cert, cert ? cert_pem_write_certificate(cert) : NULL, CERT_MODE, error, size);
 

@@ -46,18 +46,18 @@ static SSL_CTX *make_context(const struct key *relay)
 {
     static const uint8_t serial = 1;
     const time_t now = time(NULL);
-    struct cert_address address;
+    static const char *const name = "127.0.0.1";
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *leaf, *meta = cert_meta_new(relay->bytes, DERP_VERSION, now);
     SSL_CTX *context;
 
-    cert_address_parse("127.0.0.1", &address);
-    leaf = cert_issue(&(struct cert_request){.common_name = "127.0.0.1",
+    leaf = cert_issue(&(struct cert_request){.common_name = name,
                                              .serial = &serial,
                                              .serial_len = sizeof serial,
                                              .not_before = now - DAY_S,
                                              .not_after = now + DAY_S,
-                                             .address = &address},
+                                             .names = &name,
+                                             .name_count = 1},
                       key);
     context =
         leaf && meta ? tls_context_new(&(struct tls_identity){leaf, NULL, meta, key, NULL}) : NULL;

@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "certgen/acme_order.h"
+
+#include "certgen/acme_proof.h"
+#include "certgen/address.h"
+#include "certgen/csr.h"
+#include "certgen/file.h"
+#include "certgen/jose.h"
+#include "certgen/paths.h"
+#include "certgen/pem.h"
+
+#include <openssl/pem.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define POLL_MS 1000 // where the server names no time
+#define POLL_MAX_S 60
+#define FILE_PREFIX "acme_order+"
+
+struct order {
+    const char *const *names;
+    size_t count;
+    char path[CERT_PATH_MAX_BYTES];
+    char url[ACME_URL_BYTES];
+    EVP_PKEY *key; // of the certificate
+    json_t *json;  // as the server last told it
+    int64_t retry_after_s;
+    uint64_t waited_ms;
+};
+
+static bool fail_memory(struct acme_session *session)
+{
+    return acme_fail(session, ACME_UNREACHABLE, "out of memory");
+}
+
+// --- The file: what a restart needs. ---
+
+static json_t *names_json(const struct order *order)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < order->count; i++)
+        json_array_append_new(list, json_string(order->names[i]));
+    return list;
+}
+
+static void forget(struct order *order)
+{
+    unlink(order->path);
+    EVP_PKEY_free(order->key);
+    order->key = NULL;
+    json_decref(order->json);
+    order->json = NULL;
+    order->url[0] = '\0';
+}
+
+static bool save(struct acme_session *session, const struct order *order)
+{
+    BIO *pem = cert_pem_write_key(order->key);
+    char error[CERT_ERROR_BYTES], *key = NULL, *text = NULL;
+    json_t *object = NULL;
+    bool ok;
+
+    if (pem) {
+        const long len = BIO_get_mem_data(pem, &key);
+
+        object = json_pack("{sssssossss%}", "directory", session->config->directory, "order",
+                           order->url, "names", names_json(order), "profile",
+                           session->config->profile, "key", key, (size_t)len);
+    }
+    if (object)
+        text = json_dumps(object, JSON_INDENT(1));
+    ok = text ? cert_file_replace(order->path, text, strlen(text), 0600, error, sizeof error) ||
+                    acme_fail(session, ACME_REFUSED, "%s", error)
+              : fail_memory(session);
+    if (text)
+        OPENSSL_cleanse(text, strlen(text));
+    free(text);
+    json_decref(object);
+    BIO_free(pem);
+    return ok;
+}
+
+static EVP_PKEY *key_of(const json_t *object)
+{
+    const char *pem = acme_text(object, "key");
+    BIO *in = pem ? BIO_new_mem_buf(pem, -1) : NULL;
+    EVP_PKEY *key = in ? PEM_read_bio_PrivateKey(in, NULL, NULL, NULL) : NULL;
+
+    BIO_free(in);
+    return key;
+}
+
+static bool same(const json_t *object, const char *name, const char *text)
+{
+    const char *kept = acme_text(object, name);
+
+    return kept && strcmp(kept, text) == 0;
+}
+
+// An order that an earlier process left, if it is for the same. False when there is none.
+static bool load(struct acme_session *session, struct order *order)
+{
+    char error[CERT_ERROR_BYTES];
+    struct cert_text text;
+    json_t *object, *names;
+    const char *url;
+
+    if (!cert_file_read(order->path, &text, error, sizeof error))
+        return false;
+    object = json_loadb(text.bytes, text.len, 0, NULL);
+    cert_file_wipe(&text);
+    names = names_json(order);
+    url = acme_text(object, "order");
+    if (same(object, "directory", session->config->directory) &&
+        same(object, "profile", session->config->profile) && url &&
+        strlen(url) < sizeof order->url && json_equal(json_object_get(object, "names"), names)) {
+        strcpy(order->url, url);
+        order->key = key_of(object);
+    }
+    json_decref(names);
+    json_decref(object);
+    return order->key;
+}
+
+// --- The order itself. ---
+
+static void take(struct order *order, struct acme_answer *answer)
+{
+    json_decref(order->json);
+    order->json = json_incref(answer->json);
+    order->retry_after_s = answer->retry_after_s;
+    acme_answer_free(answer);
+}
+
+static bool refresh(struct acme_session *session, struct order *order)
+{
+    struct acme_answer answer;
+
+    if (!acme_post(session, order->url, "", &answer))
+        return false;
+    take(order, &answer);
+    return true;
+}
+
+static json_t *identifiers(const struct order *order)
+{
+    json_t *list = json_array();
+    struct cert_address address;
+
+    for (size_t i = 0; i < order->count; i++) {
+        const bool is_address = cert_address_parse(order->names[i], &address);
+
+        json_array_append_new(
+            list, json_pack("{ssss}", "type", is_address ? "ip" : "dns", "value", order->names[i]));
+    }
+    return list;
+}
+
+static bool check_profile(struct acme_session *session)
+{
+    const char *profile = session->config->profile;
+
+    if (!*profile || json_object_get(acme_session_meta(session, "profiles"), profile))
+        return true;
+    return acme_fail(session, ACME_REFUSED,
+                     "the authority at %s has no profile \"%s\": choose another authority, or none",
+                     session->config->directory, profile);
+}
+
+static char *order_request(struct acme_session *session, const struct order *order,
+                           const char *replaces)
+{
+    json_t *request = json_pack("{so}", "identifiers", identifiers(order));
+    char *text = NULL;
+
+    if (request && *session->config->profile)
+        json_object_set_new(request, "profile", json_string(session->config->profile));
+    if (request && replaces && acme_session_url(session, "renewalInfo"))
+        json_object_set_new(request, "replaces", json_string(replaces));
+    if (request)
+        text = json_dumps(request, JSON_COMPACT);
+    json_decref(request);
+    return text;
+}
+
+static bool place(struct acme_session *session, struct order *order, const char *replaces)
+{
+    static const char *const replaced_already[] = {"alreadyReplaced", NULL};
+    struct acme_answer answer;
+    char *request = order_request(session, order, replaces);
+    int problem;
+    bool ok;
+
+    ok = request ? acme_post_expecting(session, acme_session_url(session, "newOrder"), request,
+                                       replaced_already, &problem, &answer)
+                 : fail_memory(session);
+    free(request);
+    if (!ok)
+        return false;
+    if (problem >= 0) {
+        acme_answer_free(&answer);
+        return place(session, order, NULL);
+    }
+    strcpy(order->url, answer.location);
+    take(order, &answer);
+    return *order->url ||
+           acme_fail(session, ACME_UNREACHABLE, "the ACME server gave the order no address");
+}
+
+static bool begin(struct acme_session *session, struct order *order, const char *replaces)
+{
+    if (!check_profile(session) || !place(session, order, replaces))
+        return false;
+    order->key = jose_key_new();
+    return order->key ? save(session, order) : fail_memory(session);
+}
+
+// Where an earlier process stopped. An order that the server does not know any more, or that has
+// failed, makes room for another.
+static bool resume(struct acme_session *session, struct order *order)
+{
+    const char *status;
+
+    if (!load(session, order))
+        return false;
+    if (!refresh(session, order)) {
+        if (session->fault->outcome == ACME_REFUSED)
+            forget(order);
+        return false;
+    }
+    status = acme_text(order->json, "status");
+    if (!status || strcmp(status, "invalid") == 0) {
+        forget(order);
+        return false;
+    }
+    acme_say(session, "going on with the order for %s, which is %s", order->names[0], status);
+    return true;
+}
+
+static bool finalize(struct acme_session *session, struct order *order)
+{
+    const char *url = acme_text(order->json, "finalize");
+    unsigned char *der;
+    const int len = csr_new(order->names, order->count, order->key, &der);
+    char *text = len > 0 ? jose_base64url(der, (size_t)len) : NULL, *payload = NULL;
+    struct acme_answer answer;
+    bool ok;
+
+    OPENSSL_free(der);
+    if (!url) {
+        free(text);
+        return acme_fail(session, ACME_UNREACHABLE, "the order has no address to finalize");
+    }
+    ok = text && asprintf(&payload, "{\"csr\":\"%s\"}", text) > 0
+             ? acme_post(session, url, payload, &answer)
+             : fail_memory(session);
+    free(payload);
+    free(text);
+    if (ok)
+        take(order, &answer);
+    return ok;
+}
+
+static bool linger(struct acme_session *session, struct order *order)
+{
+    int64_t ms = order->retry_after_s > 0 ? order->retry_after_s * 1000 : POLL_MS;
+
+    if (ms > POLL_MAX_S * 1000)
+        ms = POLL_MAX_S * 1000;
+    order->waited_ms += (uint64_t)ms;
+    if (order->waited_ms > ACME_ORDER_LIMIT_S * 1000ULL)
+        return acme_fail(session, ACME_UNREACHABLE,
+                         "the authority has not decided about %s in %d s: it is asked again later",
+                         order->names[0], ACME_ORDER_LIMIT_S);
+    return acme_wait(session, (uint64_t)ms);
+}
+
+// Whether the text begins with a certificate of the order's key.
+static bool is_ours(const char *pem, const struct order *order)
+{
+    BIO *in = BIO_new_mem_buf(pem, -1);
+    X509 *leaf = in ? PEM_read_bio_X509(in, NULL, NULL, NULL) : NULL;
+    const bool ours = leaf && X509_check_private_key(leaf, order->key) == 1;
+
+    X509_free(leaf);
+    BIO_free(in);
+    return ours;
+}
+
+static bool download(struct acme_session *session, struct order *order, struct acme_answer *answer)
+{
+    const char *url = acme_text(order->json, "certificate");
+
+    if (!url)
+        return acme_fail(session, ACME_UNREACHABLE, "the order has no certificate's address");
+    if (!acme_post(session, url, "", answer))
+        return false;
+    if (answer->body && is_ours(answer->body, order))
+        return true;
+    acme_answer_free(answer);
+    return acme_fail(session, ACME_UNREACHABLE,
+                     "the ACME server gave no certificate of our key at %s", url);
+}
+
+static bool fail_invalid(struct acme_session *session, const struct order *order)
+{
+    char what[CERT_ERROR_BYTES / 4];
+
+    snprintf(what, sizeof what, "the order for %s failed", order->names[0]);
+    return acme_fail_problem(session, what, json_object_get(order->json, "error"), 0, 0);
+}
+
+static bool prove(struct acme_session *session, struct order *order)
+{
+    const json_t *list = json_object_get(order->json, "authorizations");
+    const size_t count = json_array_size(list);
+
+    for (size_t i = 0; i < count; i++) {
+        const char *url = json_string_value(json_array_get(list, i));
+
+        if (url && !acme_prove(session, url))
+            return false;
+    }
+    return refresh(session, order);
+}
+
+// Until the certificate is there. False with a fault.
+static bool drive(struct acme_session *session, struct order *order)
+{
+    bool proven = false;
+
+    for (;;) {
+        const char *status = acme_text(order->json, "status");
+        bool ok;
+
+        if (!status)
+            return acme_fail(session, ACME_UNREACHABLE, "the ACME server told no order's status");
+        if (strcmp(status, "valid") == 0)
+            return true;
+        if (strcmp(status, "invalid") == 0)
+            return fail_invalid(session, order);
+        if (strcmp(status, "ready") == 0)
+            ok = finalize(session, order);
+        else if (strcmp(status, "pending") == 0 && !proven)
+            ok = proven = prove(session, order);
+        else // processing; or proven, and the server does not say so yet
+            ok = linger(session, order) && refresh(session, order);
+        if (!ok)
+            return false;
+    }
+}
+
+// Whether going on with the same order later makes sense.
+static bool of_use(const struct acme_session *session)
+{
+    const enum acme_outcome outcome = session->fault->outcome;
+
+    return outcome == ACME_CANCELLED || outcome == ACME_UNREACHABLE || outcome == ACME_LIMITED;
+}
+
+static bool finish(struct acme_session *session, struct order *order,
+                   bool (*store)(struct acme_session *session, const char *name, const char *pem,
+                                 EVP_PKEY *key))
+{
+    struct acme_answer answer;
+    bool ok;
+
+    if (!drive(session, order) || !download(session, order, &answer)) {
+        if (!of_use(session))
+            forget(order);
+        return false;
+    }
+    ok = store(session, order->names[0], answer.body, order->key);
+    acme_answer_free(&answer);
+    if (ok)
+        forget(order);
+    return ok;
+}
+
+bool acme_order_run(struct acme_session *session, const char *const *names, size_t count,
+                    const char *replaces,
+                    bool (*store)(struct acme_session *session, const char *name, const char *pem,
+                                  EVP_PKEY *key))
+{
+    struct order order = {.names = names, .count = count};
+    struct cert_paths paths;
+    char error[CERT_ERROR_BYTES];
+    bool ok;
+
+    if (!cert_paths_one_file(&paths, session->config->folder, FILE_PREFIX, names[0], error,
+                             sizeof error))
+        return acme_fail(session, ACME_REFUSED, "%s", error);
+    memcpy(order.path, paths.cert, sizeof order.path);
+    session->fault->outcome = ACME_DONE;
+    ok = resume(session, &order) ||
+         ((session->fault->outcome == ACME_DONE || session->fault->outcome == ACME_REFUSED) &&
+          begin(session, &order, replaces));
+    ok = ok && finish(session, &order, store);
+    EVP_PKEY_free(order.key);
+    json_decref(order.json);
+    return ok;
+}

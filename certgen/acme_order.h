@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// One order of an ACME session (RFC 8555, section 7.4), from its beginning or from where an earlier
+// process left it.
+#ifndef CERTGEN_ACME_ORDER_H
+#define CERTGEN_ACME_ORDER_H
+
+#include "certgen/acme_http.h"
+
+// Goes with the order for these names to its end: proves the names, has the certificate made and
+// hands it to `store`, whose false is a fault that it has noted. False with a fault; what was
+// reached is then kept in the folder, unless it is of no more use.
+bool acme_order_run(struct acme_session *session, const char *const *names, size_t count,
+                    const char *replaces,
+                    bool (*store)(struct acme_session *session, const char *name, const char *pem,
+                                  EVP_PKEY *key));
+
+#endif
