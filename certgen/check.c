@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TIME_TEXT_BYTES 40
 #define NAMES_BYTES 256
 #define DNS_NAME_MAX_CHARS 253 // RFC 1035, without the final dot
 
@@ -34,17 +33,18 @@ time_t cert_not_after(const X509 *cert)
     return ok ? until : -1;
 }
 
-static const char *time_text(time_t when, char out[static TIME_TEXT_BYTES])
+const char *cert_time_text(time_t when, char out[static CERT_TIME_TEXT_BYTES])
 {
     struct tm tm;
 
-    if (!gmtime_r(&when, &tm) || strftime(out, TIME_TEXT_BYTES, "%Y-%m-%d %H:%M:%S UTC", &tm) == 0)
+    if (!gmtime_r(&when, &tm) ||
+        strftime(out, CERT_TIME_TEXT_BYTES, "%Y-%m-%d %H:%M:%S UTC", &tm) == 0)
         strcpy(out, "an odd time");
     return out;
 }
 
 // X509_check_issued would ask for a key usage that a server's certificate does not have.
-static bool signed_itself(const X509 *cert)
+bool cert_signed_itself(const X509 *cert)
 {
     return X509_self_signed((X509 *)cert, 0) == 1; // only caches what it finds
 }
@@ -52,20 +52,21 @@ static bool signed_itself(const X509 *cert)
 static bool fail_expired(const X509 *cert, const char *path, time_t until, time_t now, char *error,
                          size_t size)
 {
-    char limit[TIME_TEXT_BYTES], clock[TIME_TEXT_BYTES];
-    const char *remedy = signed_itself(cert) ? "make a new one, whose new pin the DERP map needs "
-                                               "(for an IP address: remove this file and its key)"
-                                             : "renew it";
+    char limit[CERT_TIME_TEXT_BYTES], clock[CERT_TIME_TEXT_BYTES];
+    const char *remedy = cert_signed_itself(cert)
+                             ? "make a new one, whose new pin the DERP map needs "
+                               "(for an IP address: remove this file and its key)"
+                             : "renew it";
 
     return cert_fail(error, size,
                      "the certificate %s expired at %s and the clock here says %s: %s, or set the "
                      "clock",
-                     path, time_text(until, limit), time_text(now, clock), remedy);
+                     path, cert_time_text(until, limit), cert_time_text(now, clock), remedy);
 }
 
 bool cert_check_time(const X509 *cert, const char *path, time_t now, char *error, size_t size)
 {
-    char limit[TIME_TEXT_BYTES], clock[TIME_TEXT_BYTES];
+    char limit[CERT_TIME_TEXT_BYTES], clock[CERT_TIME_TEXT_BYTES];
     time_t from, until;
 
     if (!time_from_asn1(X509_get0_notBefore(cert), &from) ||
@@ -78,7 +79,7 @@ bool cert_check_time(const X509 *cert, const char *path, time_t now, char *error
         return cert_fail(error, size,
                          "the certificate %s is not yet valid, it starts at %s and the clock here "
                          "says %s: set the clock, or wait",
-                         path, time_text(from, limit), time_text(now, clock));
+                         path, cert_time_text(from, limit), cert_time_text(now, clock));
     if (now > until)
         return fail_expired(cert, path, until, now, error, size);
     return true;
@@ -136,7 +137,7 @@ bool cert_check_chain(X509 *leaf, STACK_OF(X509) * chain, const char *path, time
     X509 *cert = leaf;
 
     ERR_clear_error();
-    if (sk_X509_num(chain) <= 0 && !signed_itself(leaf))
+    if (sk_X509_num(chain) <= 0 && !cert_signed_itself(leaf))
         return cert_fail(error, size,
                          "%s holds one certificate and not its issuer's: append the intermediate "
                          "certificate (use fullchain.pem rather than cert.pem), unless clients "

@@ -15,6 +15,9 @@
 // holds no time that can be read.
 time_t cert_not_after(const X509 *cert);
 
+// Whether it was signed with its own key, so that no authority stands behind it.
+bool cert_signed_itself(const X509 *cert);
+
 // False when `now` is outside the validity. `path` is the file that the sentence names.
 bool cert_check_time(const X509 *cert, const char *path, time_t now, char *error, size_t size);
 
@@ -27,6 +30,10 @@ bool cert_check_host(X509 *leaf, const char *path, const char *hostname, char *e
 // the leaf in the file. True for a leaf that signed itself and stands alone.
 bool cert_check_chain(X509 *leaf, STACK_OF(X509) * chain, const char *path, time_t now, char *error,
                       size_t size);
+
+// "2027-01-31 12:00:00 UTC", for people. Returns `out`.
+#define CERT_TIME_TEXT_BYTES 40
+const char *cert_time_text(time_t when, char out[static CERT_TIME_TEXT_BYTES]);
 
 // The DNS names and addresses of a certificate, "a.example, *.b.example, 203.0.113.1", for people.
 // What does not fit is cut and ends in "..."; characters that are not printable become "?"; "no

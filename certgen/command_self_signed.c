@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "certgen/commands.h"
 
+#include "certgen/check.h"
 #include "certgen/error.h"
-#include "certgen/pair.h"
-#include "certgen/pin.h"
 #include "certgen/self_signed.h"
 
 #include <stdio.h>
@@ -12,11 +11,15 @@
 
 static int print_usage(FILE *out, int status)
 {
-    fprintf(out,
-            "usage: certgen self-signed [-d FOLDER] ADDRESS\n\n"
-            "Makes FOLDER/ADDRESS.crt and .key for an IPv4 or IPv6 address, valid for a year;\n"
-            "files that are there already are kept. FOLDER is \".\" unless given. Prints the\n"
-            "certificate's path and its pin.\n");
+    fprintf(
+        out,
+        "usage: certgen self-signed [-d FOLDER] ADDRESS...\n\n"
+        "Makes FOLDER/ADDRESS.crt and .key, named by the first address, for one or several\n"
+        "IPv4 and IPv6 addresses; FOLDER is \".\" unless given. A pair that is there already is\n"
+        "kept: its pin stands in DERP maps. When it has less than 90 days left or lacks one of\n"
+        "the addresses, a successor with the same key is put beside it, ADDRESS.next.crt, which\n"
+        "takes its place 60 days later when this command (or derper, daily) looks again; rename\n"
+        "it to do so together with the DERP map. Prints both pins.\n");
     return status;
 }
 
@@ -26,26 +29,40 @@ static int fail(const char *error)
     return 1;
 }
 
-static int run(const char *folder, const char *address)
+static void print_report(enum self_signed done, const struct cert_paths *paths,
+                         const struct self_signed_report *report)
 {
-    char error[CERT_ERROR_BYTES], pin[CERT_PIN_CHARS + 1];
-    struct cert_paths paths;
-    struct cert_pair pair;
-    const time_t now = time(NULL);
+    static const char *const words[] = {
+        [SELF_SIGNED_KEPT] = "kept",
+        [SELF_SIGNED_ANNOUNCED] = "kept",
+        [SELF_SIGNED_RENEWED] = "renewed",
+        [SELF_SIGNED_CREATED] = "created",
+    };
+    char until[CERT_TIME_TEXT_BYTES], from[CERT_TIME_TEXT_BYTES];
 
-    if (!cert_paths_for_host(&paths, folder, address, error, sizeof error))
+    printf("%s: %s\n", words[done], paths->cert);
+    if (report->pin[0] != '\0')
+        printf("pin: %s\n", report->pin);
+    printf("valid until: %s\n", cert_time_text(report->not_after, until));
+    if (report->next_pin[0] != '\0')
+        printf("next pin: %s\nserves from: %s\n", report->next_pin,
+               cert_time_text(report->switch_at, from));
+}
+
+static int run(const char *folder, const char *const *addresses, size_t count)
+{
+    char error[CERT_ERROR_BYTES];
+    struct self_signed_report report;
+    struct cert_paths paths;
+
+    if (!cert_paths_for_host(&paths, folder, addresses[0], error, sizeof error))
         return fail(error);
-    const enum self_signed result = self_signed_ensure(&paths, address, now, error, sizeof error);
-    if (result == SELF_SIGNED_FAILED ||
-        !cert_pair_load(&pair, &paths, address, now, error, sizeof error))
+    const enum self_signed done =
+        self_signed_ensure(&paths, addresses, count, time(NULL), &report, error, sizeof error);
+    if (done == SELF_SIGNED_FAILED)
         return fail(error);
-    const bool ok = cert_pin(pair.leaf, pin);
-    cert_pair_free(&pair);
-    if (!ok)
-        return fail("the pin cannot be computed");
-    printf("%s: %s\npin: %s\n", result == SELF_SIGNED_CREATED ? "created" : "kept", paths.cert,
-           pin);
-    return 0;
+    print_report(done, &paths, &report);
+    return error[0] == '\0' ? 0 : fail(error);
 }
 
 int command_self_signed(int argc, char **argv)
@@ -60,7 +77,7 @@ int command_self_signed(int argc, char **argv)
             return print_usage(stderr, EXIT_USAGE);
         folder = optarg;
     }
-    if (optind != argc - 1)
+    if (optind == argc)
         return print_usage(stderr, EXIT_USAGE);
-    return run(folder, argv[optind]);
+    return run(folder, (const char *const *)argv + optind, (size_t)(argc - optind));
 }

@@ -264,6 +264,19 @@ bool cert_file_replace(const char *path, const void *bytes, size_t len, mode_t m
     return true;
 }
 
+bool cert_file_move(const char *from, const char *to, char *error, size_t size)
+{
+    if (rename(from, to) == 0) {
+        sync_folder_of(to);
+        return true;
+    }
+    return errno == ENOENT ||
+           cert_fail(error, size,
+                     "%s cannot take the place of %s (%s): let the user that runs this program "
+                     "write to the folder, which must not be mounted file by file",
+                     from, to, strerror(errno));
+}
+
 // 0 when the folder is there afterwards, or -1 with errno.
 static int make_one_folder(const char *path)
 {

@@ -36,6 +36,10 @@ enum cert_file_created cert_file_create(const char *path, const void *bytes, siz
 bool cert_file_replace(const char *path, const void *bytes, size_t len, mode_t mode, char *error,
                        size_t size);
 
+// Gives the file `from` the name `to`, in whose place it comes. True also when there is no `from`:
+// another process was faster. False, with a sentence.
+bool cert_file_move(const char *from, const char *to, char *error, size_t size);
+
 // Creates the folder that `path` lies in, and those above it, each with mode 0700 whatever the
 // umask. Folders that exist keep their mode. False, with a sentence.
 bool cert_file_make_folder(const char *path, char *error, size_t size);

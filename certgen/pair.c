@@ -49,20 +49,30 @@ static bool check_match(const struct cert_pair *pair, const struct cert_paths *p
                      paths->key, paths->cert);
 }
 
-bool cert_pair_load(struct cert_pair *pair, const struct cert_paths *paths, const char *hostname,
-                    time_t now, char *error, size_t size)
+bool cert_pair_read(struct cert_pair *pair, const struct cert_paths *paths, char *error,
+                    size_t size)
 {
     *pair = (struct cert_pair){0};
     ERR_clear_error();
     const bool ok = read_certificates(pair, paths->cert, error, size) &&
                     read_key(pair, paths->key, error, size) &&
-                    check_match(pair, paths, error, size) &&
-                    cert_check_time(pair->leaf, paths->cert, now, error, size) &&
-                    (!hostname || cert_check_host(pair->leaf, paths->cert, hostname, error, size));
+                    check_match(pair, paths, error, size);
     if (!ok)
         cert_pair_free(pair);
     ERR_clear_error();
     return ok;
+}
+
+bool cert_pair_load(struct cert_pair *pair, const struct cert_paths *paths, const char *hostname,
+                    time_t now, char *error, size_t size)
+{
+    if (!cert_pair_read(pair, paths, error, size))
+        return false;
+    if (cert_check_time(pair->leaf, paths->cert, now, error, size) &&
+        (!hostname || cert_check_host(pair->leaf, paths->cert, hostname, error, size)))
+        return true;
+    cert_pair_free(pair);
+    return false;
 }
 
 void cert_pair_free(struct cert_pair *pair)

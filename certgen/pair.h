@@ -28,6 +28,10 @@ struct cert_pair {
 bool cert_pair_load(struct cert_pair *pair, const struct cert_paths *paths, const char *hostname,
                     time_t now, char *error, size_t size);
 
+// The same without a look at validity and hostname: both parse and belong together.
+bool cert_pair_read(struct cert_pair *pair, const struct cert_paths *paths, char *error,
+                    size_t size);
+
 // Frees and empties the pair; private numbers are wiped. Harmless on a zeroed pair and twice.
 void cert_pair_free(struct cert_pair *pair);
 

@@ -13,31 +13,33 @@
 #include <openssl/x509.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-
-static bool exists(const char *path)
-{
-    struct stat st;
-
-    return lstat(path, &st) == 0;
-}
 
 // For an address without a domain: the pair is made once and kept, as its pin stands in people's
 // DERP maps.
 static bool ensure_self_signed(const struct cert_paths *paths, const struct options *options,
                                char *error, size_t size)
 {
-    switch (self_signed_ensure(paths, options->hostname, time(NULL), error, size)) {
-    case SELF_SIGNED_CREATED:
+    const char *const address = options->hostname;
+    struct self_signed_report report;
+    char announcement[CERT_ERROR_BYTES];
+    const enum self_signed done =
+        self_signed_ensure(paths, &address, 1, time(NULL), &report, error, size);
+
+    if (done == SELF_SIGNED_FAILED)
+        return false;
+    if (done == SELF_SIGNED_CREATED)
         log_info("made a self-signed certificate for %s: %s (keep it: its pin stands in your DERP "
                  "map)",
-                 options->hostname, paths->cert);
-        return true;
-    case SELF_SIGNED_KEPT:
-        return true;
-    default:
-        return false;
-    }
+                 address, paths->cert);
+    if (done == SELF_SIGNED_RENEWED)
+        log_warnx("the self-signed certificate %s was renewed: its pin is now %s, which the DERP "
+                  "map needs",
+                  paths->cert, report.pin);
+    if (*error)
+        log_warnx("the self-signed certificate was not renewed: %s", error);
+    if (*self_signed_announcement(&report, paths, announcement, sizeof announcement))
+        log_warnx("%s", announcement);
+    return true;
 }
 
 static bool load(struct identity *identity, const struct cert_paths *paths,
@@ -52,7 +54,7 @@ static bool load(struct identity *identity, const struct cert_paths *paths,
                           sizeof warning))
         log_warnx("%s", warning);
     identity->hostname = options->hostname_is_ip ? NULL : options->hostname;
-    identity->self_signed = X509_self_signed(identity->pair.leaf, 0) == 1;
+    identity->self_signed = cert_signed_itself(identity->pair.leaf);
     identity->not_after = cert_not_after(identity->pair.leaf);
     if (cert_pin(identity->pair.leaf, identity->pin))
         return true;
@@ -60,21 +62,16 @@ static bool load(struct identity *identity, const struct cert_paths *paths,
     return false;
 }
 
-// Files that are there may be anything, also a pair of an authority.
-static bool may_be_made(const struct options *options, const struct cert_paths *paths)
-{
-    return options->hostname_is_ip && !(exists(paths->cert) && exists(paths->key));
-}
-
 bool identity_check(bool *absent, const struct options *options, char *error, size_t size)
 {
+    const char *const address = options->hostname;
     struct cert_paths paths;
     enum self_signed would = SELF_SIGNED_KEPT;
 
     if (!cert_paths_for_host(&paths, options->cert_dir, options->hostname, error, size))
         return false;
-    if (may_be_made(options, &paths))
-        would = self_signed_would(&paths, options->hostname, time(NULL), error, size);
+    if (options->hostname_is_ip)
+        would = self_signed_would(&paths, &address, 1, time(NULL), error, size);
     *absent = would == SELF_SIGNED_CREATED;
     return would != SELF_SIGNED_FAILED && (!*absent || folder_may_create(paths.cert, error, size));
 }
@@ -87,7 +84,7 @@ bool identity_load(struct identity *identity, const struct options *options, boo
     memset(identity, 0, sizeof *identity);
     if (!cert_paths_for_host(&paths, options->cert_dir, options->hostname, error, size))
         return false;
-    if (may_be_made(options, &paths) && create && !ensure_self_signed(&paths, options, error, size))
+    if (options->hostname_is_ip && create && !ensure_self_signed(&paths, options, error, size))
         return false;
     if (load(identity, &paths, options, error, size))
         return true;
