@@ -12,10 +12,16 @@
 const char *tls_failure_name(enum tls_failure failure)
 {
     static const char *const names[TLS_FAILURES] = {
-        [TLS_FAILURE_NOT_TLS] = "not_tls", [TLS_FAILURE_VERSION] = "version",
-        [TLS_FAILURE_CIPHER] = "cipher",   [TLS_FAILURE_SNI] = "sni",
-        [TLS_FAILURE_ALPN] = "alpn",       [TLS_FAILURE_CLIENT_ALERT] = "client_alert",
-        [TLS_FAILURE_CLOSED] = "closed",   [TLS_FAILURE_TIMEOUT] = "timeout",
+        [TLS_FAILURE_NOT_TLS] = "not_tls",
+        [TLS_FAILURE_VERSION] = "version",
+        [TLS_FAILURE_CIPHER] = "cipher",
+        [TLS_FAILURE_SNI] = "sni",
+        [TLS_FAILURE_ALPN] = "alpn",
+        [TLS_FAILURE_CLIENT_ALERT] = "client_alert",
+        [TLS_FAILURE_CLOSED] = "closed",
+        [TLS_FAILURE_TIMEOUT] = "timeout",
+        [TLS_FAILURE_NO_CERTIFICATE] = "no_certificate",
+        [TLS_FAILURE_NO_CHALLENGE] = "no_challenge",
         [TLS_FAILURE_OTHER] = "other",
     };
     return names[failure];

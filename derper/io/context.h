@@ -39,6 +39,8 @@ enum tls_failure {
     TLS_FAILURE_CLIENT_ALERT, // the client refused, most often our certificate
     TLS_FAILURE_CLOSED,       // the client went away
     TLS_FAILURE_TIMEOUT,
+    TLS_FAILURE_NO_CERTIFICATE, // ours, which has yet to come
+    TLS_FAILURE_NO_CHALLENGE,   // tls-alpn-01 for a name that is not being proven just now
     TLS_FAILURE_OTHER,
     TLS_FAILURES
 };

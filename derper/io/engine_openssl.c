@@ -126,16 +126,20 @@ static const char *const hints[TLS_FAILURES] = {
     [TLS_FAILURE_CLIENT_ALERT] =
         "; the client refused, most often because of our certificate: is its pin (certname) in the "
         "DERP map the one printed at the start, or its authority one that the client knows?",
+    [TLS_FAILURE_NO_CERTIFICATE] =
+        "; there is no certificate for this name yet, and clients are refused until it has come: "
+        "the log says what it waits for, and so does /debug/",
 };
 
 static struct log_limit failure_logs[TLS_FAILURES] = {[0 ... TLS_FAILURES - 1] = LOG_LIMIT_INIT};
 
-// Before OpenSSL's error queue is cleared. Clients that just go away are counted only.
+// Before OpenSSL's error queue is cleared. Clients that just go away are counted only, and so is an
+// authority that comes again when all is proven.
 static void log_failure(const struct stream *stream, enum tls_failure failure)
 {
     const char *reason = ERR_reason_error_string(ERR_peek_error());
 
-    if (failure == TLS_FAILURE_CLOSED)
+    if (failure == TLS_FAILURE_CLOSED || failure == TLS_FAILURE_NO_CHALLENGE)
         return;
     stream_log_tls(stream, &failure_logs[failure], reason ? reason : tls_failure_name(failure),
                    hints[failure] ? hints[failure] : "");
@@ -174,6 +178,16 @@ void engine_openssl_message(int sent, int version, int type, const void *data, s
         stream->restless = true;
 }
 
+// tls-alpn-01 ends with its handshake, so that nothing is served under its certificate. -1, always.
+static int end_challenge(struct stream *stream)
+{
+    SSL_shutdown(stream->ssl);
+    ERR_clear_error();
+    stream_send_answer(stream);
+    stream_fail(stream, STREAM_END_TLS);
+    return -1;
+}
+
 // 1 when complete, 0 when more bytes are needed, -1 when the stream is gone.
 static int shake_hands(struct stream *stream)
 {
@@ -195,6 +209,8 @@ static int shake_hands(struct stream *stream)
             return -1;
         }
     }
+    if (result == 1 && tls_was_challenge(stream->ssl))
+        return end_challenge(stream);
     if (stream_send_answer(stream) < 0) {
         stream_fail(stream, STREAM_END_RESET);
         return -1;

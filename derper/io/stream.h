@@ -19,7 +19,8 @@ struct stream;
 enum stream_end {
     STREAM_END_EOF,         // the peer closed in order
     STREAM_END_RESET,       // a system error
-    STREAM_END_TLS,         // of TLS, the peer's failure or ours, or of the PROXY header in front
+    STREAM_END_TLS,         // of TLS, the peer's failure or ours, or of the PROXY header in front;
+                            // also of tls-alpn-01, which is no more than a handshake
     STREAM_END_CROWDED_OUT, // too many are not established, and this one has been quiet for longest
 };
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // TLS policy: one context a worker, used by its thread alone, made anew when a certificate
-// changes; contexts of further names hang on it. TLS 1.2 with forward-secret AEAD suites and 1.3; ALPN http/1.1; no
-// tickets, no session cache, no renegotiation, no compression.
+// changes; those of further names hang on it. TLS 1.2 with forward-secret AEAD suites and 1.3; ALPN
+// http/1.1; no tickets, no session cache, no renegotiation, no compression.
 #ifndef DERPER_IO_TLS_H
 #define DERPER_IO_TLS_H
 

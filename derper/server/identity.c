@@ -103,14 +103,15 @@ SSL_CTX *identity_context(const struct identity *identity, const struct key *rel
 {
     X509 *meta = cert_meta_new(relay_key->bytes, DERP_VERSION, time(NULL));
     const struct tls_identity tls = {
-        .leaf = identity->pair.leaf,
-        // With a pin, clients accept one certificate and the meta certificate, nothing else.
-        .chain = identity->self_signed ? NULL : identity->pair.chain,
-        .meta = meta,
-        .key = identity->pair.key,
         .hostname = identity->hostname,
+        // With a pin, clients accept one certificate and the meta certificate, nothing else.
+        .pairs = {{.leaf = identity->pair.leaf,
+                   .chain = identity->self_signed ? NULL : identity->pair.chain,
+                   .key = identity->pair.key}},
+        .pair_count = 1,
     };
-    SSL_CTX *context = meta ? tls_context_new(&tls) : NULL;
+    const struct tls_config config = {.identities = &tls, .identity_count = 1, .meta = meta};
+    SSL_CTX *context = meta ? tls_context_new(&config) : NULL;
 
     X509_free(meta);
     if (!context)

@@ -37,6 +37,7 @@ static void write_metrics(const struct web *web, enum metrics_form form, struct 
         .start_unix = web->start_unix,
         .uptime_s = uptime_s(web),
         .certificate_not_after = certificate_not_after(web),
+        .challenges = web->config.challenges,
     };
     struct metrics metrics;
 

@@ -228,6 +228,15 @@ static void put_tls(struct metrics *metrics, const struct io_counters *io)
         metrics_sample(metrics, "reason", tls_failure_name(i), counter_read(&io->tls_failures[i]));
 }
 
+// Those of tls-alpn-01 that were not answered are among the failed handshakes.
+static void put_challenges(struct metrics *metrics, const struct challenges *challenges)
+{
+    metrics_family(metrics, METRIC_COUNTER, "derper_acme_challenges");
+    metrics_sample2(metrics, "kind", "http-01", "result", "answered", challenges->http_answered);
+    metrics_sample2(metrics, "kind", "http-01", "result", "unknown", challenges->http_unknown);
+    metrics_sample2(metrics, "kind", "tls-alpn-01", "result", "answered", challenges->tls_answered);
+}
+
 static void put_ends(struct metrics *metrics, const struct relay_counters *relay)
 {
     metrics_family(metrics, METRIC_COUNTER, "derper_login_refused");
@@ -291,6 +300,8 @@ void numbers_write(struct metrics *metrics, const struct numbers *numbers)
     metrics_gauge(metrics, "derp_memstats_sys0", process_memory_bytes());
     put_entries(metrics, own_entries, sizeof own_entries / sizeof own_entries[0], &totals.all);
     put_tls(metrics, &totals.all.io);
+    if (numbers->challenges)
+        put_challenges(metrics, numbers->challenges);
     put_ends(metrics, &totals.all.relay);
     put_workers(metrics, &totals);
     put_absent_dns(metrics);

@@ -5,6 +5,7 @@
 #ifndef DERPER_WEB_NUMBERS_H
 #define DERPER_WEB_NUMBERS_H
 
+#include "io/challenges.h"
 #include "relay/relay.h"
 #include "web/metrics.h"
 
@@ -15,7 +16,8 @@ struct numbers {
     const char *version;
     int64_t start_unix;
     int64_t uptime_s;
-    int64_t certificate_not_after; // Unix time; 0 when there is none
+    int64_t certificate_not_after;       // Unix time; 0 when there is none
+    const struct challenges *challenges; // NULL = none
 };
 
 // Whole families; the relay's, which begin with "derp_", first.

@@ -155,6 +155,34 @@ static void serve_home(const struct web *web, struct http_conn *conn,
     }
 }
 
+// --- http-01 (RFC 8555, section 8.3), on both ports. ---
+
+#define PROOF_PATH "/.well-known/acme-challenge/"
+
+static void serve_proof(const struct web *web, struct http_conn *conn,
+                        const struct http_request *request)
+{
+    const size_t prefix_len = sizeof PROOF_PATH - 1;
+    char answer[CHALLENGE_ANSWER_MAX_BYTES + 1];
+
+    if (!request->get && !request->head)
+        answer_line(conn, 405, "Allow: GET, HEAD\r\n", "this path is asked with GET");
+    else if (challenges_http(web->config.challenges, request->path.data + prefix_len,
+                             request->path.len - prefix_len, answer, sizeof answer))
+        http_respond(conn, &(struct http_response){.status = 200,
+                                                   .content_type = TYPE_TEXT,
+                                                   .body = answer,
+                                                   .body_len = strlen(answer)});
+    else
+        answer_line(conn, 404, NULL, "no such challenge");
+}
+
+static void serve_proof_or_home(const struct web *web, struct http_conn *conn,
+                                const struct http_request *request)
+{
+    (web->config.challenges ? serve_proof : serve_home)(web, conn, request);
+}
+
 // --- Answers of the HTTP port. ---
 
 static void redirect_to_https(const struct web *web, struct http_conn *conn,
@@ -176,6 +204,12 @@ static void redirect_to_https(const struct web *web, struct http_conn *conn,
         answer_redirect(conn, 302, target);
 }
 
+static void serve_proof_or_redirect(const struct web *web, struct http_conn *conn,
+                                    const struct http_request *request)
+{
+    (web->config.challenges ? serve_proof : redirect_to_https)(web, conn, request);
+}
+
 // --- Routes: the first that fits counts; the last one of a table fits always. ---
 
 struct route {
@@ -195,6 +229,7 @@ static const struct route main_routes[] = {
     {"/favicon.svg", false, serve_icon},
     {"/debug", false, redirect_to_debug},
     {"/debug/", true, debug_serve},
+    {PROOF_PATH, true, serve_proof_or_home},
     {"", true, serve_home},
 };
 
@@ -202,6 +237,7 @@ static const struct route http_port_routes[] = {
     {"/generate_204", false, serve_no_content},
     {"/debug", false, redirect_to_debug},
     {"/debug/", true, debug_serve},
+    {PROOF_PATH, true, serve_proof_or_redirect},
     {"", true, redirect_to_https},
 };
 

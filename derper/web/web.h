@@ -7,6 +7,7 @@
 #ifndef DERPER_WEB_WEB_H
 #define DERPER_WEB_WEB_H
 
+#include "io/challenges.h"
 #include "io/http.h"
 #include "relay/relay.h"
 #include "web/debug_access.h"
@@ -57,6 +58,8 @@ struct web_config {
     int http_port;  // the port that the HTTP port's listeners have; <= 0 when there are none
 
     struct debug_rule debug;
+
+    struct challenges *challenges; // of http-01, answered on both ports; NULL = none
 
     const struct metric_source *sources; // appended to the metrics of relay and io
     size_t source_count;

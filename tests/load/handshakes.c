@@ -59,8 +59,13 @@ static SSL_CTX *make_context(const struct key *relay)
                                              .names = &name,
                                              .name_count = 1},
                       key);
-    context =
-        leaf && meta ? tls_context_new(&(struct tls_identity){leaf, NULL, meta, key, NULL}) : NULL;
+    if (!leaf || !meta)
+        fail("no certificate");
+    context = tls_context_new(&(struct tls_config){
+        .identities =
+            &(struct tls_identity){.pairs = {{.leaf = leaf, .key = key}}, .pair_count = 1},
+        .identity_count = 1,
+        .meta = meta});
     if (!context)
         fail("no TLS context");
     X509_free(meta);

@@ -43,7 +43,10 @@ static SSL_CTX *make_tls(void)
     X509_gmtime_adj(X509_getm_notAfter(cert), DAY_S);
     X509_set_pubkey(cert, key);
     X509_sign(cert, key, EVP_sha256());
-    tls = tls_context_new(&(struct tls_identity){.leaf = cert, .key = key});
+    tls = tls_context_new(&(struct tls_config){
+        .identities =
+            &(struct tls_identity){.pairs = {{.leaf = cert, .key = key}}, .pair_count = 1},
+        .identity_count = 1});
     X509_free(cert);
     EVP_PKEY_free(key);
     if (!tls)

@@ -150,8 +150,7 @@ static void on_connection(struct listener *listener, int fd)
 
 static void rig_start(struct rig *rig, bool detach)
 {
-    SSL_CTX *ctx =
-        tls_context_new(&(struct tls_identity){.leaf = identity.cert, .key = identity.key});
+    SSL_CTX *ctx = identity_context(&identity);
 
     rig->budget.limit = 1000;
     uv_loop_init(&rig->loop);

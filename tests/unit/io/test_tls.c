@@ -3,6 +3,7 @@
 // The TLS policy, seen by clients of all sorts. Both ends in memory.
 #include "io/tls.h"
 
+#include "../support/both.h"
 #include "../support/identity.h"
 #include "../support/loopback.h"
 
@@ -14,115 +15,11 @@
 
 static struct identity ec, rsa, middle, meta;
 
-// What a client offers; NULL and 0: as OpenSSL does by itself.
-struct offer {
-    const char *name;
-    int least, most;
-    const char *ciphers; // TLS 1.2
-    const char *suites;  // TLS 1.3
-    const char *groups;
-    const char *signatures;
-    const char *sni;
-    const char *alpn; // wire form
-    bool verify;      // does not know our certificate's issuer
-};
-
-struct both {
-    SSL_CTX *server_ctx, *client_ctx;
-    SSL *server, *client;
-    BIO *to_server, *to_client; // where the other end writes
-};
-
-static int no_ticket(SSL *ssl, SSL_SESSION *session)
+static SSL_CTX *context_of(const struct tls_identity *identity, X509 *meta_cert)
 {
-    (void)ssl, (void)session;
-    fail_msg("a ticket came");
-    return 0;
+    return tls_context_new(&(struct tls_config){identity, 1, meta_cert, NULL});
 }
 
-static SSL_CTX *client_ctx_new(const struct offer *offer)
-{
-    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
-
-    SSL_CTX_set_security_level(ctx, 0);
-    assert_int_equal(SSL_CTX_set_min_proto_version(ctx, offer->least ? offer->least : TLS1_VERSION),
-                     1);
-    assert_int_equal(SSL_CTX_set_max_proto_version(ctx, offer->most), 1);
-    if (offer->ciphers)
-        assert_int_equal(SSL_CTX_set_cipher_list(ctx, offer->ciphers), 1);
-    if (offer->suites)
-        assert_int_equal(SSL_CTX_set_ciphersuites(ctx, offer->suites), 1);
-    if (offer->groups)
-        assert_int_equal(SSL_CTX_set1_groups_list(ctx, offer->groups), 1);
-    if (offer->signatures)
-        assert_int_equal(SSL_CTX_set1_sigalgs_list(ctx, offer->signatures), 1);
-    if (offer->alpn)
-        SSL_CTX_set_alpn_protos(ctx, (const unsigned char *)offer->alpn,
-                                (unsigned)strlen(offer->alpn));
-    if (offer->verify)
-        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
-    return ctx;
-}
-
-static void both_start(struct both *both, const struct tls_identity *identity,
-                       const struct offer *offer)
-{
-    both->server_ctx = tls_context_new(identity);
-    assert_non_null(both->server_ctx);
-    both->client_ctx = client_ctx_new(offer);
-    both->server = SSL_new(both->server_ctx);
-    both->client = SSL_new(both->client_ctx);
-    both->to_server = BIO_new(BIO_s_mem());
-    both->to_client = BIO_new(BIO_s_mem());
-    BIO_up_ref(both->to_server);
-    BIO_up_ref(both->to_client);
-    SSL_set_bio(both->server, both->to_server, both->to_client);
-    SSL_set_bio(both->client, both->to_client, both->to_server);
-    SSL_set_accept_state(both->server);
-    SSL_set_connect_state(both->client);
-    if (offer->sni)
-        SSL_set_tlsext_host_name(both->client, offer->sni);
-}
-
-static void both_stop(struct both *both)
-{
-    SSL_free(both->server);
-    SSL_free(both->client);
-    SSL_CTX_free(both->server_ctx);
-    SSL_CTX_free(both->client_ctx);
-    ERR_clear_error();
-}
-
-// The server's step. TLS_FAILURES while nothing is wrong.
-static enum tls_failure server_step(struct both *both)
-{
-    enum tls_failure failure = TLS_FAILURES;
-    int result;
-
-    ERR_clear_error();
-    result = SSL_do_handshake(both->server);
-    if (result != 1 && SSL_get_error(both->server, result) != SSL_ERROR_WANT_READ)
-        failure = tls_failure_of();
-    ERR_clear_error();
-    return failure;
-}
-
-// Runs the handshake to its end. TLS_FAILURES when it succeeded.
-static enum tls_failure shake(struct both *both)
-{
-    enum tls_failure failure = TLS_FAILURES;
-
-    for (int i = 0; i < 6 && failure == TLS_FAILURES; i++) {
-        SSL_do_handshake(both->client);
-        failure = server_step(both);
-    }
-    if (failure == TLS_FAILURES)
-        assert_true(SSL_is_init_finished(both->server) && SSL_is_init_finished(both->client));
-    return failure;
-}
-
-#define V12 TLS1_2_VERSION
-#define V13 TLS1_3_VERSION
 #define HTTP11 "\x08http/1.1"
 #define H2 "\x02h2"
 #define ALL12 "ALL:COMPLEMENTOFALL"
@@ -198,8 +95,6 @@ static void check_agreed(const struct both *both, const struct offer *offer, con
 
 static void test_handshakes(void **state)
 {
-    const struct tls_identity identity = {.leaf = ec.cert, .key = ec.key};
-
     (void)state;
     for (size_t i = 0; i < COUNT(handshakes); i++) {
         const struct offer *offer = &handshakes[i].offer;
@@ -208,7 +103,7 @@ static void test_handshakes(void **state)
         enum tls_failure failure;
 
         print_message("%s\n", offer->name);
-        both_start(&both, &identity, offer);
+        both_start(&both, identity_context(&ec), offer);
         failure = shake(&both);
         assert_int_equal(failure, succeeds ? TLS_FAILURES : handshakes[i].failure);
         if (succeeds)
@@ -230,7 +125,7 @@ static const struct {
 static void test_server_names(void **state)
 {
     char host[] = HOST;
-    const struct tls_identity identity = {.leaf = ec.cert, .key = ec.key, .hostname = host};
+    const struct tls_identity identity = {host, {{ec.cert, NULL, ec.key}}, 1};
 
     (void)state;
     for (size_t i = 0; i < 2 * COUNT(names); i++) {
@@ -240,7 +135,7 @@ static void test_server_names(void **state)
 
         print_message("%s\n", sni ? sni : "(none)");
         memcpy(host, HOST, sizeof host);
-        both_start(&both, &identity,
+        both_start(&both, context_of(&identity, NULL),
                    &(struct offer){.least = version, .most = version, .sni = sni});
         memset(host, 'x', sizeof host - 1); // the context has a copy
         assert_int_equal(shake(&both), names[i / 2].accepted ? TLS_FAILURES : TLS_FAILURE_SNI);
@@ -249,18 +144,18 @@ static void test_server_names(void **state)
 }
 
 // The certificates that a client sees.
-static void check_chain(const struct tls_identity *identity, X509 *const expected[], int count)
+static void check_chain(const struct identity *identity, STACK_OF(X509) * chain, X509 *meta_cert,
+                        X509 *const expected[], int count)
 {
+    const struct tls_identity served = {NULL, {{identity->cert, chain, identity->key}}, 1};
+
     for (int version = V12; version <= V13; version++) {
-        const STACK_OF(X509) * chain;
         struct both both;
 
-        both_start(&both, identity, &(struct offer){.least = version, .most = version});
+        both_start(&both, context_of(&served, meta_cert),
+                   &(struct offer){.least = version, .most = version});
         assert_int_equal(shake(&both), TLS_FAILURES);
-        chain = SSL_get_peer_cert_chain(both.client);
-        assert_int_equal(sk_X509_num(chain), count);
-        for (int i = 0; i < count; i++)
-            assert_int_equal(X509_cmp(sk_X509_value(chain, i), expected[i]), 0);
+        both_expect_chain(&both, expected, count);
         both_stop(&both);
     }
 }
@@ -273,19 +168,13 @@ static void test_chains(void **state)
     (void)state;
     sk_X509_push(chain, middle.cert);
     sk_X509_push(chain, rsa.cert);
-    check_chain(&(struct tls_identity){.leaf = ec.cert, .key = ec.key}, (X509 *[]){ec.cert}, 1);
-    check_chain(&(struct tls_identity){.leaf = ec.cert, .key = ec.key, .chain = nothing},
-                (X509 *[]){ec.cert}, 1);
-    check_chain(&(struct tls_identity){.leaf = ec.cert, .key = ec.key, .meta = meta.cert},
-                (X509 *[]){ec.cert, meta.cert}, 2);
-    check_chain(&(struct tls_identity){.leaf = ec.cert, .key = ec.key, .chain = chain},
-                (X509 *[]){ec.cert, middle.cert, rsa.cert}, 3);
-    check_chain(
-        &(struct tls_identity){.leaf = ec.cert, .key = ec.key, .chain = chain, .meta = meta.cert},
-        (X509 *[]){ec.cert, middle.cert, rsa.cert, meta.cert}, 4);
+    check_chain(&ec, NULL, NULL, (X509 *[]){ec.cert}, 1);
+    check_chain(&ec, nothing, NULL, (X509 *[]){ec.cert}, 1);
+    check_chain(&ec, NULL, meta.cert, (X509 *[]){ec.cert, meta.cert}, 2);
+    check_chain(&ec, chain, NULL, (X509 *[]){ec.cert, middle.cert, rsa.cert}, 3);
+    check_chain(&ec, chain, meta.cert, (X509 *[]){ec.cert, middle.cert, rsa.cert, meta.cert}, 4);
     assert_int_equal(sk_X509_num(chain), 2); // it is the caller's
-    check_chain(&(struct tls_identity){.leaf = rsa.cert, .key = rsa.key, .meta = meta.cert},
-                (X509 *[]){rsa.cert, meta.cert}, 2);
+    check_chain(&rsa, NULL, meta.cert, (X509 *[]){rsa.cert, meta.cert}, 2);
     sk_X509_free(chain);
     sk_X509_free(nothing);
 }
@@ -293,11 +182,11 @@ static void test_chains(void **state)
 // Handshakes do not change the context: the chain of the thousandth is that of the first.
 static void test_many_handshakes_of_one_context(void **state)
 {
-    const struct tls_identity identity = {.leaf = ec.cert, .key = ec.key, .meta = meta.cert};
+    const struct tls_identity identity = {NULL, {{ec.cert, NULL, ec.key}}, 1};
     struct both both;
 
     (void)state;
-    both_start(&both, &identity, &(struct offer){.name = ""});
+    both_start(&both, context_of(&identity, meta.cert), &(struct offer){.name = ""});
     for (int i = 0; i < 100; i++) {
         assert_int_equal(shake(&both), TLS_FAILURES);
         assert_int_equal(sk_X509_num(SSL_get_peer_cert_chain(both.client)), 2);
@@ -308,17 +197,23 @@ static void test_many_handshakes_of_one_context(void **state)
     both_stop(&both);
 }
 
+static int no_ticket(SSL *ssl, SSL_SESSION *session)
+{
+    (void)ssl, (void)session;
+    fail_msg("a ticket came");
+    return 0;
+}
+
 static void test_no_resumption(void **state)
 {
-    const struct tls_identity identity = {.leaf = ec.cert, .key = ec.key};
-
     (void)state;
     for (int version = V12; version <= V13; version++) {
         struct both both;
         SSL_SESSION *session;
         char byte = 0;
 
-        both_start(&both, &identity, &(struct offer){.least = version, .most = version});
+        both_start(&both, identity_context(&ec),
+                   &(struct offer){.least = version, .most = version});
         SSL_CTX_set_session_cache_mode(both.client_ctx, SSL_SESS_CACHE_CLIENT);
         if (version == V13)
             SSL_CTX_sess_set_new_cb(both.client_ctx, no_ticket);
@@ -342,12 +237,11 @@ static void test_no_resumption(void **state)
 
 static void test_no_renegotiation(void **state)
 {
-    const struct tls_identity identity = {.leaf = ec.cert, .key = ec.key};
     struct both both;
     char byte;
 
     (void)state;
-    both_start(&both, &identity, &(struct offer){.least = V12, .most = V12});
+    both_start(&both, identity_context(&ec), &(struct offer){.least = V12, .most = V12});
     assert_int_equal(shake(&both), TLS_FAILURES);
     assert_int_equal(SSL_renegotiate(both.client), 1);
     SSL_do_handshake(both.client);
@@ -373,14 +267,12 @@ static const struct {
 
 static void test_noise(void **state)
 {
-    const struct tls_identity identity = {.leaf = ec.cert, .key = ec.key};
-
     (void)state;
     for (size_t i = 0; i < COUNT(noises); i++) {
         struct both both;
 
         print_message("%s\n", noises[i].name);
-        both_start(&both, &identity, &(struct offer){.name = ""});
+        both_start(&both, identity_context(&ec), &(struct offer){.name = ""});
         BIO_write(both.to_server, noises[i].bytes, (int)strlen(noises[i].bytes));
         assert_int_equal(server_step(&both), noises[i].failure);
         both_stop(&both);
@@ -429,9 +321,9 @@ static void test_failure_names(void **state)
 static void test_key_of_another_certificate(void **state)
 {
     (void)state;
-    assert_null(tls_context_new(&(struct tls_identity){.leaf = ec.cert, .key = meta.key}));
+    assert_null(context_of(&(struct tls_identity){NULL, {{ec.cert, NULL, meta.key}}, 1}, NULL));
     assert_int_not_equal(ERR_peek_error(), 0);
-    assert_null(tls_context_new(&(struct tls_identity){.leaf = ec.cert, .key = middle.key}));
+    assert_null(context_of(&(struct tls_identity){NULL, {{ec.cert, NULL, middle.key}}, 1}, NULL));
     assert_int_not_equal(ERR_peek_error(), 0);
     ERR_clear_error();
 }
@@ -445,8 +337,7 @@ static void test_own_references(void **state)
     (void)state;
     identity_make(&mine, "RSA", HOST, NULL);
     ERR_raise(ERR_LIB_SSL, SSL_R_NO_SHARED_CIPHER);
-    ctx = tls_context_new(&(struct tls_identity){
-        .leaf = mine.cert, .key = mine.key, .meta = meta.cert, .hostname = HOST});
+    ctx = context_of(&(struct tls_identity){HOST, {{mine.cert, NULL, mine.key}}, 1}, meta.cert);
     assert_non_null(ctx);
     assert_int_equal(ERR_peek_error(), 0);
     identity_free(&mine);

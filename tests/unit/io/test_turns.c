@@ -87,8 +87,7 @@ static void make_hello(struct rig *rig)
 
 static void rig_start(struct rig *rig, bool tls)
 {
-    SSL_CTX *ctx =
-        tls_context_new(&(struct tls_identity){.leaf = identity.cert, .key = identity.key});
+    SSL_CTX *ctx = identity_context(&identity);
 
     *rig = (struct rig){.tls = tls, .budget.limit = 2 * MANY, .descriptors = descriptors_open()};
     uv_loop_init(&rig->loop);

@@ -418,8 +418,7 @@ static void test_tls(void **state)
         int fd;
 
         identity_make(&identities[i], "EC", "relay", NULL);
-        ctx = tls_context_new(
-            &(struct tls_identity){.leaf = identities[i].cert, .key = identities[i].key});
+        ctx = identity_context(&identities[i]);
         relay_set_tls(&rig.relay, 1, ctx);
         SSL_CTX_free(ctx);
         fd = loopback_connect(port, 0);

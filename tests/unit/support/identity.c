@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "identity.h"
 
+#include "io/tls.h"
 #include "loopback.h"
 
 #include <string.h>
@@ -35,6 +36,19 @@ void identity_make(struct identity *identity, const char *kind, const char *name
     X509_gmtime_adj(X509_getm_notAfter(cert), DAY_S);
     X509_set_pubkey(cert, identity->key);
     assert_true(X509_sign(cert, signer, EVP_PKEY_is_a(signer, "ED25519") ? NULL : EVP_sha256()));
+}
+
+SSL_CTX *identity_context(const struct identity *identity)
+{
+    const struct tls_identity served = {
+        .pairs = {{.leaf = identity->cert, .key = identity->key}},
+        .pair_count = 1,
+    };
+    SSL_CTX *ctx =
+        tls_context_new(&(struct tls_config){.identities = &served, .identity_count = 1});
+
+    assert_non_null(ctx);
+    return ctx;
 }
 
 void identity_free(struct identity *identity)

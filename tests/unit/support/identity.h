@@ -5,6 +5,7 @@
 #define TEST_SUPPORT_IDENTITY_H
 
 #include <openssl/evp.h>
+#include <openssl/ssl.h>
 #include <openssl/x509.h>
 
 struct identity {
@@ -16,5 +17,8 @@ struct identity {
 void identity_make(struct identity *identity, const char *kind, const char *name,
                    const struct identity *issuer);
 void identity_free(struct identity *identity);
+
+// A server's context with this one certificate, whatever name is asked for.
+SSL_CTX *identity_context(const struct identity *identity);
 
 #endif

@@ -2,7 +2,6 @@
 #include "stream_rig.h"
 
 #include "identity.h"
-#include "io/tls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -128,10 +127,8 @@ static void rig_start(struct rig *rig, const struct flavour *flavour)
         rig->fars[i].fd = -1;
     }
     if (version) {
-        SSL_CTX *ctx =
-            tls_context_new(&(struct tls_identity){.leaf = identity.cert, .key = identity.key});
+        SSL_CTX *ctx = identity_context(&identity);
 
-        assert_non_null(ctx);
         io_context_set_tls(&rig->io, ctx);
         SSL_CTX_free(ctx);
         rig->client_ctx = SSL_CTX_new(TLS_client_method());

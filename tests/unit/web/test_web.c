@@ -235,6 +235,7 @@ static void test_main_port(void **state)
         {"GET", "/derp/", "", 200, HTML, true, NULL, NULL, NULL},
         {"GET", "/derpx", "", 200, HTML, true, NULL, NULL, NULL},
         {"GET", "/debugx", "", 200, HTML, true, NULL, NULL, NULL},
+        {"GET", "/.well-known/acme-challenge/x", "", 200, HTML, true, NULL, NULL, NULL},
         {"GET", "/%64erp", "", 200, HTML, true, NULL, NULL, NULL},
         {"OPTIONS", "*", "", 200, HTML, true, NULL, NULL, NULL},
         {"CONNECT", "a.example:443", "", 405, PLAIN, false, "Allow", "GET, HEAD", NULL},
@@ -300,6 +301,8 @@ static void test_http_port(void **state)
         {"GET", "/debug/nope", "", 404, PLAIN, false, NULL, NULL, NULL},
         {"GET", "/debug/", XFF, 403, PLAIN, false, NULL, NULL, "debug access denied\n"},
         {"GET", "/debugx", "", 302, NULL, true, "Location", "https://asked.example/debugx", ""},
+        {"GET", "/.well-known/acme-challenge/x", "", 302, NULL, true, "Location",
+         "https://asked.example/.well-known/acme-challenge/x", ""},
     };
 
     (void)state;
@@ -710,6 +713,55 @@ static void test_certificate_end(void **state)
     stop();
 }
 
+// --- http-01. ---
+
+#define PROOF "/.well-known/acme-challenge/"
+
+// On either port; what stands beside the path is as ever.
+static void check_proofs(bool http_port)
+{
+    static const struct question questions[] = {
+        {"GET", PROOF "to-ken_1", "", 200, PLAIN, false, "Location", NULL, "to-ken_1.print"},
+        {"HEAD", PROOF "to-ken_1", "", 200, PLAIN, false, "Content-Length", "14", ""},
+        {"GET", PROOF "to-ken_1?x", "", 200, PLAIN, false, NULL, NULL, "to-ken_1.print"},
+        {"GET", "http://other.example" PROOF "to-ken_1", "", 200, PLAIN, false, NULL, NULL,
+         "to-ken_1.print"},
+        {"GET", PROOF "to-ken_1", XFF, 200, PLAIN, false, NULL, NULL, "to-ken_1.print"},
+        {"GET", PROOF "to-ken_2", "", 404, PLAIN, false, "Location", NULL, "no such challenge\n"},
+        {"HEAD", PROOF "to-ken_2", "", 404, PLAIN, false, NULL, NULL, ""},
+        {"GET", PROOF "to-ken_", "", 404, PLAIN, false, NULL, NULL, NULL},
+        {"GET", PROOF "to-ken_1/", "", 404, PLAIN, false, NULL, NULL, NULL},
+        {"GET", PROOF "../acme-challenge/to-ken_1", "", 404, PLAIN, false, NULL, NULL, NULL},
+        {"GET", PROOF, "", 404, PLAIN, false, NULL, NULL, NULL},
+        {"POST", PROOF "to-ken_1", "", 405, PLAIN, false, "Allow", "GET, HEAD", NULL},
+    };
+    static struct challenges challenges;
+    struct web_config config = usual_config();
+
+    challenges_init(&challenges);
+    config.challenges = &challenges;
+    serve(&config, http_port);
+    assert_true(challenges_show_http(&challenges, "to-ken_1", "to-ken_1.print"));
+    for (size_t i = 0; i < COUNT(questions); i++)
+        check_question(&questions[i]);
+    check_question(&(struct question){"GET", "/.well-known/acme-challenge", "",
+                                      http_port ? 302 : 200, http_port ? NULL : HTML, true, NULL,
+                                      NULL, NULL});
+    read_varz();
+    assert_series("derper_acme_challenges{kind=\"http-01\",result=\"answered\"}", 5);
+    assert_series("derper_acme_challenges{kind=\"http-01\",result=\"unknown\"}", 6);
+    assert_series("derper_acme_challenges{kind=\"tls-alpn-01\",result=\"answered\"}", 0);
+    stop();
+    challenges_deinit(&challenges);
+}
+
+static void test_proofs(void **state)
+{
+    (void)state;
+    check_proofs(true);
+    check_proofs(false);
+}
+
 #define MAIN(name) cmocka_unit_test_setup_teardown(name, setup_main, teardown)
 
 int main(void)
@@ -729,6 +781,7 @@ int main(void)
         MAIN(test_largest_pages_fit),
         cmocka_unit_test(test_too_large_page_is_an_error),
         cmocka_unit_test(test_certificate_end),
+        cmocka_unit_test(test_proofs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
