@@ -50,6 +50,14 @@ static bool fail_length(char *error, size_t size)
                      CERT_PATH_MAX_BYTES - 1);
 }
 
+bool cert_paths_name(char out[static CERT_PATH_MAX_BYTES], const char *hostname, char *error,
+                     size_t size)
+{
+    if (!strip(out, hostname))
+        return fail_length(error, size);
+    return out[0] != '\0' || fail_name(hostname, error, size);
+}
+
 bool cert_paths_for_host(struct cert_paths *paths, const char *folder, const char *hostname,
                          char *error, size_t size)
 {

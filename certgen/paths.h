@@ -15,6 +15,10 @@ struct cert_paths {
     char key[CERT_PATH_MAX_BYTES];
 };
 
+// The hostname, stripped. False, with a sentence, when nothing is left of it or it is too long.
+bool cert_paths_name(char out[static CERT_PATH_MAX_BYTES], const char *hostname, char *error,
+                     size_t size);
+
 // False, with a sentence, when nothing is left of the hostname or a path is too long.
 bool cert_paths_for_host(struct cert_paths *paths, const char *folder, const char *hostname,
                          char *error, size_t size);
