@@ -392,6 +392,29 @@ static void test_url_request(void **state)
     fake_server_stop(&server);
 }
 
+#define HEAD_WITHOUT_END_BYTES (FETCH_HEAD_MAX_BYTES + 16384)
+
+// It is not read to its end, and so is no silence.
+static void test_url_head_without_end(void **state)
+{
+    static const char line[] = "X-Padding: and so on\r\n";
+    static char head[HEAD_WITHOUT_END_BYTES];
+    static struct fake_server server;
+    struct access *access;
+
+    (void)state;
+    strcpy(head, "HTTP/1.1 200 OK\r\n");
+    for (size_t at = strlen(head); at + sizeof line <= sizeof head; at += sizeof line - 1)
+        strcpy(head + at, line);
+    server = (struct fake_server){.respond = respond_text, .data = head};
+    fake_server_start_tcp(&server);
+    access = make_url(server.url, true, 0);
+    assert_int_equal(ask(access, 1), ACCESS_UNANSWERED);
+    assert_answered(access, ACCESS_BAD_ANSWER, 1);
+    end(access);
+    fake_server_stop(&server);
+}
+
 static const char *respond_redirect(const char *request, void *data)
 {
     static const char *const steps[] = {"POST /verify ", "POST /two ", "POST /three "};
@@ -917,6 +940,34 @@ static void test_fail_open_gives_no_grace(void **state)
     fake_server_stop(&server);
 }
 
+// Nor do the others that were asked then: fail-open renews nobody's grace.
+static void test_fail_open_renews_no_grace(void **state)
+{
+    static struct fake_server agent, url;
+    struct agent member = {EMPTY("200 OK"), NULL}, out_of_order = {EMPTY("500 Oops"), NULL};
+    const char *sockets[] = {in_folder("opened")}, *all_urls[1];
+    struct access *access;
+
+    (void)state;
+    agent = (struct fake_server){.respond = respond_agent, .data = &member};
+    url = (struct fake_server){.respond = respond_text, .data = ""};
+    fake_server_start_unix(&agent, sockets[0]);
+    fake_server_start_tcp(&url);
+    all_urls[0] = url.url;
+    access = make((struct access_config){.sockets = sockets,
+                                         .socket_count = 1,
+                                         .urls = all_urls,
+                                         .url_count = 1,
+                                         .fail_open = true,
+                                         .grace_ms = 60000});
+    assert_int_equal(ask(access, 1), ACCESS_ALLOWED);
+    agent.data = &out_of_order;
+    assert_int_equal(ask(access, 1), ACCESS_UNANSWERED);
+    end(access);
+    fake_server_stop(&agent);
+    fake_server_stop(&url);
+}
+
 // --- Time and crowds ---
 
 static const char *respond_never(const char *request, void *data)
@@ -967,6 +1018,26 @@ static void test_hanging(void **state)
     end(open);
     fake_server_stop(&agent);
     fake_server_stop(&url);
+}
+
+// Each counts once, the one that has answered with its answer; and who was asked in vain has taken
+// time, too.
+static void test_one_of_two_hangs(void **state)
+{
+    struct pair *pair = pair_start(0);
+    struct agent hung = {NULL, NULL};
+    const struct source_counters *first = &access_source(pair->access, 0)->counters;
+    const struct source_counters *second = &access_source(pair->access, 1)->counters;
+
+    (void)state;
+    pair_answer(pair, &pair->stranger, &hung);
+    assert_int_equal(ask(pair->access, 1), ACCESS_UNANSWERED);
+    assert_answered(pair->access, ACCESS_NOT_MEMBER, 1);
+    assert_int_equal(counter_read(&second->answers[ACCESS_TIMED_OUT]), 1);
+    assert_int_equal(counter_read(&first->durations), 1);
+    assert_int_equal(counter_read(&second->durations), 1);
+    assert_true(counter_read(&second->duration_ms_sum) > ACCESS_LIMIT_MS - 500);
+    pair_stop(pair);
 }
 
 // An agent that hangs takes all the time: the URL behind it is neither asked nor blamed.
@@ -1160,6 +1231,7 @@ int main(void)
         cmocka_unit_test(test_agent_absent),
         cmocka_unit_test(test_url_answers),
         cmocka_unit_test(test_url_request),
+        cmocka_unit_test(test_url_head_without_end),
         cmocka_unit_test(test_url_redirect),
         cmocka_unit_test(test_url_unreachable),
         cmocka_unit_test(test_url_tls_fails),
@@ -1178,7 +1250,9 @@ int main(void)
         cmocka_unit_test(test_withdrawn_by_both),
         cmocka_unit_test(test_grace_vouches),
         cmocka_unit_test(test_fail_open_gives_no_grace),
+        cmocka_unit_test(test_fail_open_renews_no_grace),
         cmocka_unit_test(test_hanging),
+        cmocka_unit_test(test_one_of_two_hangs),
         cmocka_unit_test(test_no_time_left),
         cmocka_unit_test(test_slow_agent),
         cmocka_unit_test(test_newcomers_go_first),

@@ -235,6 +235,33 @@ static void test_much_behind(void **state)
     relay_stop(&relay);
 }
 
+// What comes later than ClientInfo is not read before the verdict, and takes no memory here.
+static void test_much_behind_is_not_read(void **state)
+{
+    static const uint8_t packet[LARGE];
+    struct worker_snapshot snapshot;
+    struct peer *peer, *other;
+
+    (void)state;
+    start(0);
+    other = knock(NULL, 0);
+    answer(ADMISSION_ALLOWED);
+    peer_receive_server_info(other);
+    peer = knock(NULL, 0);
+    for (int i = 0; i < MANY; i++)
+        peer_send_packet(peer, &other->key.public, packet, sizeof packet);
+    usleep(50000);
+    relay_worker_snapshot(&relay, 0, &snapshot);
+    assert_true(counter_read(&snapshot.relay.waiting_bytes) < LARGE);
+    answer(ADMISSION_ALLOWED);
+    peer_receive_server_info(peer);
+    for (int i = 0; i < MANY; i++)
+        peer_expect_packet(other, &peer->key.public, packet, sizeof packet);
+    leave(peer);
+    leave(other);
+    relay_stop(&relay);
+}
+
 // What came behind ClientInfo is charged, too.
 static void test_frames_behind_are_charged(void **state)
 {
@@ -412,6 +439,7 @@ int main(void)
         cmocka_unit_test(test_verdicts),
         cmocka_unit_test(test_frames_behind),
         cmocka_unit_test(test_much_behind),
+        cmocka_unit_test(test_much_behind_is_not_read),
         cmocka_unit_test(test_frames_behind_are_charged),
         cmocka_unit_test(test_goes_while_asked),
         cmocka_unit_test(test_recheck),

@@ -163,6 +163,34 @@ static void test_reload_while_paused(void **state)
     with_each(reload_while_paused, &roomy);
 }
 
+// Nor does who owes for hours by the old limits owe by the new ones.
+static void reload_in_debt(struct rig *rig)
+{
+    struct peer *a = peer_new(rig, 0, NULL), *b = peer_new(rig, 1, NULL);
+    const int64_t before = SUM(rig, relay.rate_pauses);
+    const uint32_t packets = 40;
+    struct sender sender;
+    uint64_t start_ms;
+
+    set_limits(rig, &hardly_any);
+    start_sending(&sender, a, b, packets);
+    WAIT(SUM(rig, relay.rate_pauses) > before);
+    set_limits(rig, &limits);
+    start_ms = clock_ms();
+    receive_all(b, packets);
+    pthread_join(sender.thread, NULL);
+    assert_true(clock_ms() - start_ms < 3000);
+    peer_free(a);
+    peer_free(b);
+    set_limits(rig, &none);
+}
+
+static void test_reload_in_debt(void **state)
+{
+    (void)state;
+    with_each(reload_in_debt, &roomy);
+}
+
 // What others send to a paused client, and the relay's answers to what came before, go on.
 static void paused_client_is_written_to(struct rig *rig)
 {
@@ -344,6 +372,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_held_to_the_rate),
         cmocka_unit_test(test_reload_while_paused),
+        cmocka_unit_test(test_reload_in_debt),
         cmocka_unit_test(test_paused_client_is_written_to),
         cmocka_unit_test(test_half_close_while_paused),
         cmocka_unit_test(test_reset_while_paused),
