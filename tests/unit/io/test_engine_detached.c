@@ -10,7 +10,6 @@
 #include "../support/loopback.h"
 #include "base/clock.h"
 #include "io/listener.h"
-#include "io/tls.h"
 
 #include <errno.h>
 #include <fcntl.h>

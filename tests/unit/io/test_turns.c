@@ -9,7 +9,6 @@
 #include "base/clock.h"
 #include "io/engine.h"
 #include "io/listener.h"
-#include "io/tls.h"
 
 #include <errno.h>
 #include <openssl/err.h>

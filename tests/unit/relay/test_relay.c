@@ -4,7 +4,6 @@
 #include "../support/rig.h"
 
 #include "../support/identity.h"
-#include "io/tls.h"
 #include "proto/disco.h"
 
 #include <setjmp.h>
