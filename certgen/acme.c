@@ -4,6 +4,7 @@
 #include "certgen/acme_account.h"
 #include "certgen/acme_http.h"
 #include "certgen/acme_order.h"
+#include "certgen/address.h"
 #include "certgen/file.h"
 #include "certgen/jose.h"
 #include "certgen/paths.h"
@@ -18,7 +19,9 @@
 #define ARI_AGAIN_S (6 * 3600)      // where the server names no time
 #define ARI_AGAIN_MIN_S 60          // bounds for what it names (RFC 9773, section 4.3.2)
 #define ARI_AGAIN_MAX_S (24 * 3600) //
-#define CERT_ID_BYTES 256           // with the final NUL
+#define NAME_CHARS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-"
+#define LABEL_MAX_CHARS 63
+#define NAME_MAX_CHARS 253
 
 // The certificate's name in renewal information (RFC 9773, section 4.1): the issuer's key
 // identifier and the serial number's bytes. The caller's to free, NULL when it has none.
@@ -43,10 +46,10 @@ static char *cert_id(const X509 *cert)
 
 // In the manner of Go's autocert: the key, then the chain.
 static bool store_one_file(struct acme_session *session, const struct cert_paths *paths,
-                           const char *key, size_t key_len, const char *pem)
+                           const char *key, size_t key_len, const char *pem, size_t pem_len)
 {
     char error[CERT_ERROR_BYTES], *text = NULL;
-    const int len = asprintf(&text, "%.*s%s", (int)key_len, key, pem);
+    const int len = asprintf(&text, "%.*s%.*s", (int)key_len, key, (int)pem_len, pem);
     bool ok;
 
     if (len < 0)
@@ -59,16 +62,17 @@ static bool store_one_file(struct acme_session *session, const struct cert_paths
 }
 
 static bool store_two_files(struct acme_session *session, const struct cert_paths *paths,
-                            const char *key, size_t key_len, const char *pem)
+                            const char *key, size_t key_len, const char *pem, size_t pem_len)
 {
     char error[CERT_ERROR_BYTES];
 
     return (cert_file_replace(paths->key, key, key_len, 0600, error, sizeof error) &&
-            cert_file_replace(paths->cert, pem, strlen(pem), 0644, error, sizeof error)) ||
+            cert_file_replace(paths->cert, pem, pem_len, 0644, error, sizeof error)) ||
            acme_fail(session, ACME_REFUSED, "%s", error);
 }
 
-static bool store(struct acme_session *session, const char *name, const char *pem, EVP_PKEY *key)
+static bool store(struct acme_session *session, const char *name, const char *pem, size_t pem_len,
+                  EVP_PKEY *key)
 {
     const struct acme_config *config = session->config;
     char error[CERT_ERROR_BYTES], *bytes = NULL;
@@ -84,18 +88,51 @@ static bool store(struct acme_session *session, const char *name, const char *pe
     if (!text)
         return acme_fail(session, ACME_UNREACHABLE, "out of memory");
     const size_t len = (size_t)BIO_get_mem_data(text, &bytes);
-    ok = config->two_files ? store_two_files(session, &paths, bytes, len, pem)
-                           : store_one_file(session, &paths, bytes, len, pem);
+    ok = (config->two_files ? store_two_files : store_one_file)(session, &paths, bytes, len, pem,
+                                                                pem_len);
     BIO_free(text);
     return ok;
+}
+
+// A host name in letters, digits and inner dashes, of labels with a dot between (RFC 1123, section
+// 2.1), which is what authorities put into certificates; no wildcard.
+static bool is_host_name(const char *name)
+{
+    if (strlen(name) > NAME_MAX_CHARS)
+        return false;
+    for (;; name++) {
+        const size_t len = strcspn(name, ".");
+
+        if (len == 0 || len > LABEL_MAX_CHARS || name[0] == '-' || name[len - 1] == '-' ||
+            strspn(name, NAME_CHARS) < len)
+            return false;
+        name += len;
+        if (*name == '\0')
+            return true;
+    }
+}
+
+static bool check_names(struct acme_session *session, const char *const *names, size_t count)
+{
+    struct cert_address address;
+
+    for (size_t i = 0; i < count; i++)
+        if (!is_host_name(names[i]) && !cert_address_parse(names[i], &address))
+            return acme_fail(
+                session, ACME_REFUSED,
+                "\"%s\" is no name that an authority certifies by these challenges: use "
+                "a host name without wildcard, or an IP address",
+                names[i]);
+    return true;
 }
 
 bool acme_obtain(const struct acme_config *config, const char *const *names, size_t count,
                  const X509 *replaces, struct acme_fault *fault)
 {
     char *id = replaces ? cert_id(replaces) : NULL;
-    struct acme_session session;
-    const bool ok = acme_session_open(&session, config, fault) && acme_account_open(&session) &&
+    struct acme_session session = {.fault = fault};
+    const bool ok = check_names(&session, names, count) &&
+                    acme_session_open(&session, config, fault) && acme_account_open(&session) &&
                     acme_order_run(&session, names, count, id, store);
 
     acme_session_close(&session);
@@ -137,8 +174,7 @@ bool acme_suggested_window(const struct acme_config *config, const X509 *cert,
     ok = ok && (asprintf(&url, "%s/%s", base, id) >= 0 ||
                 acme_fail(&session, ACME_UNREACHABLE, "out of memory"));
     ok = ok && ask_window(&session, url, window);
-    if (url)
-        free(url);
+    free(url);
     free(id);
     acme_session_close(&session);
     return ok;

@@ -120,31 +120,44 @@ static bool finish_change(struct acme_session *session)
                      next, path);
 }
 
+static bool fail_binding(struct acme_session *session)
+{
+    if (!*session->config->eab_kid)
+        return acme_fail(session, ACME_REFUSED,
+                         "the external account has a key but no identifier: give " EAB_KID_FLAG);
+    return acme_fail(session, ACME_REFUSED,
+                     "the key of the external account is no base64url text of at most %d bytes: "
+                     "copy it again from the authority, for " EAB_KEY_FLAG,
+                     EAB_KEY_MAX_BYTES);
+}
+
 // The binding of an external account (RFC 8555, section 7.3.4) as JSON, NULL with a fault.
 static json_t *binding(struct acme_session *session, const char *url)
 {
     const struct acme_config *config = session->config;
     uint8_t secret[EAB_KEY_MAX_BYTES];
     const int len = jose_base64_decode(config->eab_key, secret, sizeof secret);
-    json_t *header = json_pack("{ssss}", "kid", config->eab_kid, "url", url);
-    json_t *jwk = jose_jwk(session->key), *object = NULL;
-    char *payload = jwk ? json_dumps(jwk, JSON_COMPACT) : NULL, *text = NULL;
+    json_t *header, *jwk, *object = NULL;
+    char *payload, *text = NULL;
 
-    if (len > 0 && header && payload)
+    if (!*config->eab_kid || len <= 0) {
+        fail_binding(session);
+        return NULL;
+    }
+    header = json_pack("{ssss}", "kid", config->eab_kid, "url", url);
+    jwk = jose_jwk(session->key);
+    payload = jwk ? json_dumps(jwk, JSON_COMPACT) : NULL;
+    if (header && payload)
         text = jose_sign_hmac(header, payload, secret, (size_t)len);
     if (text)
         object = json_loads(text, 0, NULL);
+    if (!object)
+        fail_memory(session);
     OPENSSL_cleanse(secret, sizeof secret);
     free(text);
     free(payload);
     json_decref(jwk);
     json_decref(header);
-    if (len <= 0)
-        acme_fail(session, ACME_REFUSED,
-                  "the key of the external account is no base64url text: copy it again from the "
-                  "authority (--acme-eab-key)");
-    else if (!object)
-        fail_memory(session);
     return object;
 }
 
@@ -169,7 +182,7 @@ static bool make_account(struct acme_session *session)
     char *payload;
     bool ok;
 
-    if (*config->eab_kid) {
+    if (*config->eab_kid || *config->eab_key) {
         json_t *bound = binding(session, url);
 
         if (!bound) {
@@ -180,8 +193,8 @@ static bool make_account(struct acme_session *session)
     } else if (json_is_true(acme_session_meta(session, "externalAccountRequired"))) {
         json_decref(request);
         return acme_fail(session, ACME_REFUSED,
-                         "the authority at %s wants an external account: give --acme-eab-kid and "
-                         "--acme-eab-key, which it hands out",
+                         "the authority at %s wants an external account: give what it hands "
+                         "out, " EAB_KID_FLAG " and " EAB_KEY_FLAG,
                          config->directory);
     }
     payload = json_dumps(request, JSON_COMPACT);

@@ -8,10 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CONNECT_LIMIT_S 15L
 #define PROBLEM_PREFIX "urn:ietf:params:acme:error:"
 #define SUBPROBLEMS_TOLD 3
-#define RETRY_AFTER_MAX_S (7 * 24 * 3600) // what is more is taken for a mistake
+#define URL_TOLD_CHARS 256 // of an address that is told in a sentence
+
+// What strangers say is not to forge lines of a log, or to steer a terminal.
+static void clean(char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            *text = '?';
+}
 
 bool acme_fail(struct acme_session *session, enum acme_outcome outcome, const char *format, ...)
 {
@@ -21,6 +28,7 @@ bool acme_fail(struct acme_session *session, enum acme_outcome outcome, const ch
     va_start(arguments, format);
     vsnprintf(fault->sentence, sizeof fault->sentence, format, arguments);
     va_end(arguments);
+    clean(fault->sentence);
     fault->outcome = outcome;
     fault->retry_after_s = 0;
     return false;
@@ -47,6 +55,7 @@ void acme_say(const struct acme_session *session, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
+    clean(line);
     world->say(line, world->data);
 }
 
@@ -74,7 +83,7 @@ static const struct {
     {"incorrectResponse", ACME_UNPROVEN,
      ": the name leads to another program or machine than this one (an old AAAA record?)"},
     {"caa", ACME_UNPROVEN, ": a CAA record of the domain forbids this authority"},
-    {"externalAccountRequired", ACME_REFUSED, ": give --acme-eab-kid and --acme-eab-key"},
+    {"externalAccountRequired", ACME_REFUSED, ": give " EAB_KID_FLAG " and " EAB_KEY_FLAG},
 };
 
 static const char *problem_type(const json_t *problem)
@@ -85,10 +94,13 @@ static const char *problem_type(const json_t *problem)
     return type && strncmp(type, PROBLEM_PREFIX, prefix) == 0 ? type + prefix : "";
 }
 
+// An answer to a request that says "unauthorized" speaks of the account, not of a name.
 static enum acme_outcome outcome_of(const char *type, long status, const char **hint)
 {
+    const bool of_account = status != 0 && strcmp(type, "unauthorized") == 0;
+
     *hint = "";
-    for (size_t i = 0; i < sizeof problems / sizeof problems[0]; i++) {
+    for (size_t i = 0; i < sizeof problems / sizeof problems[0] && !of_account; i++) {
         if (strcmp(type, problems[i].type) == 0) {
             *hint = problems[i].hint;
             return problems[i].outcome;
@@ -99,14 +111,11 @@ static enum acme_outcome outcome_of(const char *type, long status, const char **
     return status >= 500 ? ACME_UNREACHABLE : ACME_REFUSED;
 }
 
-// What strangers say goes into a log line: control characters become "?".
 static void append(char *text, size_t size, const char *more)
 {
-    size_t len = strlen(text);
+    const size_t len = strlen(text);
 
-    for (; *more && len + 1 < size; more++)
-        text[len++] = (unsigned char)*more < ' ' || *more == 0x7f ? '?' : *more;
-    text[len] = '\0';
+    snprintf(text + len, size - len, "%s", more);
 }
 
 static void append_subproblems(char *text, size_t size, const json_t *problem)
@@ -131,14 +140,14 @@ bool acme_fail_problem(struct acme_session *session, const char *what, const jso
 {
     const char *type = problem_type(problem), *detail = acme_text(problem, "detail"), *hint;
     const enum acme_outcome outcome = outcome_of(type, status, &hint);
-    char text[CERT_ERROR_BYTES / 2] = "", number[48];
+    char text[CERT_ERROR_BYTES / 2] = "", number[48] = "no reason is told";
 
-    snprintf(number, sizeof number, "it answered with HTTP status %ld", status);
+    if (status != 0)
+        snprintf(number, sizeof number, "it answered with HTTP status %ld", status);
     append(text, sizeof text, detail ? detail : *type ? type : number);
     append_subproblems(text, sizeof text, problem);
     acme_fail(session, outcome, "%s: %s%s", what, text, hint);
-    session->fault->retry_after_s =
-        retry_after_s > RETRY_AFTER_MAX_S ? RETRY_AFTER_MAX_S : retry_after_s;
+    session->fault->retry_after_s = retry_after_s;
     return false;
 }
 
@@ -151,102 +160,20 @@ void acme_answer_free(struct acme_answer *answer)
     *answer = (struct acme_answer){0};
 }
 
-static size_t on_body(char *data, size_t size, size_t count, void *owner)
-{
-    struct acme_answer *answer = owner;
-    const size_t len = size * count;
-    char *longer;
-
-    if (len > ACME_ANSWER_MAX_BYTES - answer->len)
-        return 0; // which ends the transfer
-    longer = realloc(answer->body, answer->len + len + 1);
-    if (!longer)
-        return 0;
-    memcpy(longer + answer->len, data, len);
-    answer->body = longer;
-    answer->len += len;
-    answer->body[answer->len] = '\0';
-    return len;
-}
-
-static int on_progress(void *owner, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
-{
-    const struct acme_world *world = owner;
-
-    (void)a, (void)b, (void)c, (void)d;
-    return world->cancelled(world->data);
-}
-
-static void take_header(CURL *curl, const char *name, char *out, size_t size)
-{
-    struct curl_header *header;
-
-    if (curl_easy_header(curl, name, 0, CURLH_HEADER, -1, &header) == CURLHE_OK &&
-        strlen(header->value) < size)
-        strcpy(out, header->value);
-}
-
-static void set_request(struct acme_session *session, const char *url, const char *body,
-                        struct acme_answer *answer)
-{
-    CURL *curl = session->curl;
-
-    curl_easy_reset(curl);
-    curl_easy_setopt(curl, CURLOPT_URL, url);
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "https");
-    curl_easy_setopt(curl, CURLOPT_USERAGENT, "derper");
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, CONNECT_LIMIT_S);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT, ACME_REQUEST_LIMIT_S);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
-    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
-    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
-    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, session->config->world);
-    if (session->config->ca_file)
-        curl_easy_setopt(curl, CURLOPT_CAINFO, session->config->ca_file); // CAPATH stays
-    if (body)
-        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
-}
-
-static bool fail_transfer(struct acme_session *session, const char *url, CURLcode error,
-                          const char *detail)
-{
-    const char *hint = error == CURLE_PEER_FAILED_VERIFICATION || error == CURLE_SSL_CACERT_BADFILE
-                           ? " (a CA of your own is named by --acme-ca)"
-                           : "";
-
-    if (error == CURLE_ABORTED_BY_CALLBACK)
-        return fail_cancelled(session);
-    return acme_fail(session, ACME_UNREACHABLE, "the ACME server did not answer at %s: %s%s", url,
-                     *detail ? detail : curl_easy_strerror(error), hint);
-}
-
 // `body` NULL: a GET. True when there is an answer, of whatever status.
-static bool transfer(struct acme_session *session, const char *url, const char *body,
-                     struct curl_slist *fields, struct acme_answer *answer)
+static bool run(struct acme_session *session, const char *url, const char *body,
+                struct acme_answer *answer)
 {
-    CURL *curl = session->curl;
-    char detail[CURL_ERROR_SIZE] = "";
-    curl_off_t retry_after_s = 0;
-    CURLcode error;
+    char reason[ACME_REASON_BYTES];
+    const enum acme_outcome outcome =
+        acme_transfer_run(session->transfer, url, body, answer, reason);
 
-    *answer = (struct acme_answer){0};
-    set_request(session, url, body, answer);
-    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, detail);
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, fields);
-    error = curl_easy_perform(curl);
-    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, NULL);
-    if (error != CURLE_OK) {
-        acme_answer_free(answer);
-        return fail_transfer(session, url, error, detail);
-    }
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer->status);
-    curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &retry_after_s);
-    answer->retry_after_s = retry_after_s > 0 ? (int64_t)retry_after_s : -1;
-    take_header(curl, "Location", answer->location, sizeof answer->location);
-    session->nonce[0] = '\0';
-    take_header(curl, "Replay-Nonce", session->nonce, sizeof session->nonce);
+    if (outcome == ACME_CANCELLED)
+        return fail_cancelled(session);
+    if (outcome != ACME_DONE)
+        return acme_fail(session, outcome, "the ACME server did not answer at %.*s: %s",
+                         URL_TOLD_CHARS, url, reason);
+    strcpy(session->nonce, answer->nonce);
     if (answer->body)
         answer->json = json_loadb(answer->body, answer->len, 0, NULL);
     return true;
@@ -259,18 +186,17 @@ static bool succeeded(const struct acme_answer *answer)
 
 static bool fail_answer(struct acme_session *session, const char *url, struct acme_answer *answer)
 {
-    char what[ACME_URL_BYTES + 64];
+    char what[URL_TOLD_CHARS + 64];
 
-    snprintf(what, sizeof what, "the ACME server refused %s", url);
-    acme_fail_problem(session, what, answer->json, answer->status,
-                      answer->retry_after_s > 0 ? answer->retry_after_s : 0);
+    snprintf(what, sizeof what, "the ACME server refused %.*s", URL_TOLD_CHARS, url);
+    acme_fail_problem(session, what, answer->json, answer->status, answer->retry_after_s);
     acme_answer_free(answer);
     return false;
 }
 
 bool acme_get(struct acme_session *session, const char *url, struct acme_answer *answer)
 {
-    if (!transfer(session, url, NULL, NULL, answer))
+    if (!run(session, url, NULL, answer))
         return false;
     return succeeded(answer) || fail_answer(session, url, answer);
 }
@@ -313,18 +239,15 @@ static char *sign(struct acme_session *session, const char *url, const char *pay
 static bool post_once(struct acme_session *session, const char *url, const char *payload,
                       struct acme_answer *answer)
 {
-    struct curl_slist *fields = NULL;
     char *body;
     bool ok;
 
     if (!need_nonce(session))
         return false;
     body = sign(session, url, payload);
-    fields = curl_slist_append(NULL, "Content-Type: application/jose+json");
     session->nonce[0] = '\0'; // good for one request
-    ok = body && fields ? transfer(session, url, body, fields, answer)
-                        : acme_fail(session, ACME_UNREACHABLE, "out of memory");
-    curl_slist_free_all(fields);
+    ok = body ? run(session, url, body, answer)
+              : acme_fail(session, ACME_UNREACHABLE, "out of memory");
     free(body);
     return ok;
 }
@@ -384,8 +307,9 @@ bool acme_session_open(struct acme_session *session, const struct acme_config *c
 {
     struct acme_answer answer;
 
-    *session = (struct acme_session){.config = config, .fault = fault, .curl = curl_easy_init()};
-    if (!session->curl)
+    *session = (struct acme_session){
+        .config = config, .fault = fault, .transfer = acme_transfer_new(config)};
+    if (!session->transfer)
         return acme_fail(session, ACME_UNREACHABLE, "out of memory");
     if (!acme_get(session, config->directory, &answer))
         return false;
@@ -402,6 +326,6 @@ void acme_session_close(struct acme_session *session)
 {
     json_decref(session->directory);
     EVP_PKEY_free(session->key);
-    curl_easy_cleanup(session->curl);
+    acme_transfer_free(session->transfer);
     *session = (struct acme_session){0};
 }

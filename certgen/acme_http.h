@@ -1,34 +1,22 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The transport of an ACME session (RFC 8555, section 6): HTTPS by libcurl, signed requests,
-// nonces, problem documents. One session is one visit to a server; nothing of it outlives the visit
-// but files.
+// The requests of an ACME session (RFC 8555, section 6): signatures, nonces, problem documents. One
+// session is one visit to a server; nothing of it outlives the visit but files.
 #ifndef CERTGEN_ACME_HTTP_H
 #define CERTGEN_ACME_HTTP_H
 
-#include "certgen/acme.h"
+#include "certgen/acme_transfer.h"
 
-#include <curl/curl.h>
-#include <jansson.h>
+#define ACME_NONCE_TRIES 8 // of a request whose nonce is refused
 
-#define ACME_URL_BYTES 2048             // with the final NUL
-#define ACME_ANSWER_MAX_BYTES (1 << 18) // a chain of certificates and its alternatives has 10 KiB
-#define ACME_NONCE_BYTES 256            // with the final NUL
-#define ACME_NONCE_TRIES 8              // of a request whose nonce is refused
-
-struct acme_answer {
-    long status;
-    char location[ACME_URL_BYTES]; // "" = none
-    int64_t retry_after_s;         // -1 = none
-    char *body;                    // with a final NUL
-    size_t len;
-    json_t *json; // NULL when it is none
-};
+// Named in sentences: the relay's flags and the command's.
+#define EAB_KID_FLAG "its identifier (--acme-eab-kid, of certgen --eab-kid)"
+#define EAB_KEY_FLAG "its key (--acme-eab-key, of certgen --eab-key)"
 
 struct acme_session {
     const struct acme_config *config;
     struct acme_fault *fault;
-    CURL *curl;
+    struct acme_transfer *transfer;
     json_t *directory;
     char nonce[ACME_NONCE_BYTES]; // "" = none
     EVP_PKEY *key;                // the account's
@@ -59,11 +47,13 @@ bool acme_post_expecting(struct acme_session *session, const char *url, const ch
 
 void acme_answer_free(struct acme_answer *answer);
 
-// Notes a fault: always false.
+// Notes a fault: always false. In its sentence, of which a stranger may have said a part, control
+// characters become "?".
 bool acme_fail(struct acme_session *session, enum acme_outcome outcome, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-// Notes what a problem document (RFC 7807) says, as a sentence that begins with `what`.
+// Notes what a problem document (RFC 7807) says, as a sentence that begins with `what`. `status`:
+// of the answer to a request; 0 when the problem tells why a challenge or an order failed.
 bool acme_fail_problem(struct acme_session *session, const char *what, const json_t *problem,
                        long status, int64_t retry_after_s);
 

@@ -9,6 +9,8 @@
 #include "certgen/paths.h"
 #include "certgen/pem.h"
 
+#include <arpa/inet.h>
+#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +20,7 @@
 #define POLL_MS 1000 // where the server names no time
 #define POLL_MAX_S 60
 #define FILE_PREFIX "acme_order+"
+#define CHAIN_MAX 16 // certificates
 
 struct order {
     const char *const *names;
@@ -27,6 +30,7 @@ struct order {
     EVP_PKEY *key; // of the certificate
     json_t *json;  // as the server last told it
     int64_t retry_after_s;
+    bool finalized; // by us
     uint64_t waited_ms;
 };
 
@@ -83,11 +87,18 @@ static bool save(struct acme_session *session, const struct order *order)
     return ok;
 }
 
+// Stands in for OpenSSL's own question on the terminal.
+static int no_passphrase(char *buf, int room, int writing, void *data)
+{
+    (void)buf, (void)room, (void)writing, (void)data;
+    return -1;
+}
+
 static EVP_PKEY *key_of(const json_t *object)
 {
     const char *pem = acme_text(object, "key");
     BIO *in = pem ? BIO_new_mem_buf(pem, -1) : NULL;
-    EVP_PKEY *key = in ? PEM_read_bio_PrivateKey(in, NULL, NULL, NULL) : NULL;
+    EVP_PKEY *key = in ? PEM_read_bio_PrivateKey(in, NULL, no_passphrase, NULL) : NULL;
 
     BIO_free(in);
     return key;
@@ -151,10 +162,15 @@ static json_t *identifiers(const struct order *order)
     struct cert_address address;
 
     for (size_t i = 0; i < order->count; i++) {
-        const bool is_address = cert_address_parse(order->names[i], &address);
+        char text[INET6_ADDRSTRLEN];
 
-        json_array_append_new(
-            list, json_pack("{ssss}", "type", is_address ? "ip" : "dns", "value", order->names[i]));
+        // In the form of RFC 5952 (RFC 8738, section 3).
+        if (cert_address_parse(order->names[i], &address) &&
+            inet_ntop(address.len == 4 ? AF_INET : AF_INET6, address.bytes, text, sizeof text))
+            json_array_append_new(list, json_pack("{ssss}", "type", "ip", "value", text));
+        else
+            json_array_append_new(list,
+                                  json_pack("{ssss}", "type", "dns", "value", order->names[i]));
     }
     return list;
 }
@@ -186,24 +202,21 @@ static char *order_request(struct acme_session *session, const struct order *ord
     return text;
 }
 
+// An authority that does not let this order replace that certificate (it did not issue it, to
+// another account, for other names, or it is replaced already) is asked for an order of its own.
 static bool place(struct acme_session *session, struct order *order, const char *replaces)
 {
-    static const char *const replaced_already[] = {"alreadyReplaced", NULL};
     struct acme_answer answer;
     char *request = order_request(session, order, replaces);
-    int problem;
     bool ok;
 
-    ok = request ? acme_post_expecting(session, acme_session_url(session, "newOrder"), request,
-                                       replaced_already, &problem, &answer)
+    ok = request ? acme_post(session, acme_session_url(session, "newOrder"), request, &answer)
                  : fail_memory(session);
     free(request);
+    if (!ok && replaces && session->fault->outcome == ACME_REFUSED)
+        return place(session, order, NULL);
     if (!ok)
         return false;
-    if (problem >= 0) {
-        acme_answer_free(&answer);
-        return place(session, order, NULL);
-    }
     strcpy(order->url, answer.location);
     take(order, &answer);
     return *order->url ||
@@ -278,31 +291,41 @@ static bool linger(struct acme_session *session, struct order *order)
     return acme_wait(session, (uint64_t)ms);
 }
 
-// Whether the text begins with a certificate of the order's key.
-static bool is_ours(const char *pem, const struct order *order)
+// The certificates of a text and nothing else of it, if the first is of the order's key. NULL when
+// it is not.
+static BIO *chain_of(const char *text, const struct order *order)
 {
-    BIO *in = BIO_new_mem_buf(pem, -1);
-    X509 *leaf = in ? PEM_read_bio_X509(in, NULL, NULL, NULL) : NULL;
-    const bool ours = leaf && X509_check_private_key(leaf, order->key) == 1;
+    BIO *in = BIO_new_mem_buf(text, -1), *out = BIO_new(BIO_s_mem());
+    X509 *cert = NULL;
+    bool ok = in && out;
 
-    X509_free(leaf);
+    for (int i = 0; ok && (cert = PEM_read_bio_X509(in, NULL, no_passphrase, NULL)); i++) {
+        ok = i < CHAIN_MAX && (i > 0 || X509_check_private_key(cert, order->key) == 1) &&
+             PEM_write_bio_X509(out, cert) == 1;
+        X509_free(cert);
+    }
     BIO_free(in);
-    return ours;
+    ERR_clear_error();
+    if (ok && BIO_pending(out) > 0)
+        return out;
+    BIO_free(out);
+    return NULL;
 }
 
-static bool download(struct acme_session *session, struct order *order, struct acme_answer *answer)
+static bool download(struct acme_session *session, struct order *order, BIO **chain)
 {
     const char *url = acme_text(order->json, "certificate");
+    struct acme_answer answer;
 
     if (!url)
         return acme_fail(session, ACME_UNREACHABLE, "the order has no certificate's address");
-    if (!acme_post(session, url, "", answer))
+    if (!acme_post(session, url, "", &answer))
         return false;
-    if (answer->body && is_ours(answer->body, order))
-        return true;
-    acme_answer_free(answer);
-    return acme_fail(session, ACME_UNREACHABLE,
-                     "the ACME server gave no certificate of our key at %s", url);
+    *chain = answer.body ? chain_of(answer.body, order) : NULL;
+    acme_answer_free(&answer);
+    return *chain ||
+           acme_fail(session, ACME_REFUSED, "the ACME server gave no certificate of our key for %s",
+                     order->names[0]);
 }
 
 static bool fail_invalid(struct acme_session *session, const struct order *order)
@@ -342,8 +365,8 @@ static bool drive(struct acme_session *session, struct order *order)
             return true;
         if (strcmp(status, "invalid") == 0)
             return fail_invalid(session, order);
-        if (strcmp(status, "ready") == 0)
-            ok = finalize(session, order);
+        if (strcmp(status, "ready") == 0 && !order->finalized)
+            ok = order->finalized = finalize(session, order);
         else if (strcmp(status, "pending") == 0 && !proven)
             ok = proven = prove(session, order);
         else // processing; or proven, and the server does not say so yet
@@ -361,29 +384,27 @@ static bool of_use(const struct acme_session *session)
     return outcome == ACME_CANCELLED || outcome == ACME_UNREACHABLE || outcome == ACME_LIMITED;
 }
 
-static bool finish(struct acme_session *session, struct order *order,
-                   bool (*store)(struct acme_session *session, const char *name, const char *pem,
-                                 EVP_PKEY *key))
+static bool finish(struct acme_session *session, struct order *order, acme_store *store)
 {
-    struct acme_answer answer;
+    char *pem;
+    BIO *chain;
     bool ok;
 
-    if (!drive(session, order) || !download(session, order, &answer)) {
+    if (!drive(session, order) || !download(session, order, &chain)) {
         if (!of_use(session))
             forget(order);
         return false;
     }
-    ok = store(session, order->names[0], answer.body, order->key);
-    acme_answer_free(&answer);
+    const size_t len = (size_t)BIO_get_mem_data(chain, &pem);
+    ok = store(session, order->names[0], pem, len, order->key);
+    BIO_free(chain);
     if (ok)
         forget(order);
     return ok;
 }
 
 bool acme_order_run(struct acme_session *session, const char *const *names, size_t count,
-                    const char *replaces,
-                    bool (*store)(struct acme_session *session, const char *name, const char *pem,
-                                  EVP_PKEY *key))
+                    const char *replaces, acme_store *store)
 {
     struct order order = {.names = names, .count = count};
     struct cert_paths paths;

@@ -7,12 +7,14 @@
 
 #include "certgen/acme_http.h"
 
+// Takes the chain in PEM form, and its key, for the first name. False with a fault.
+typedef bool acme_store(struct acme_session *session, const char *name, const char *pem, size_t len,
+                        EVP_PKEY *key);
+
 // Goes with the order for these names to its end: proves the names, has the certificate made and
-// hands it to `store`, whose false is a fault that it has noted. False with a fault; what was
+// hands it to `store`. False with a fault; what was
 // reached is then kept in the folder, unless it is of no more use.
 bool acme_order_run(struct acme_session *session, const char *const *names, size_t count,
-                    const char *replaces,
-                    bool (*store)(struct acme_session *session, const char *name, const char *pem,
-                                  EVP_PKEY *key));
+                    const char *replaces, acme_store *store);
 
 #endif

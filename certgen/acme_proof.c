@@ -58,11 +58,7 @@ static const json_t *choose(const struct acme_session *session, const json_t *au
 // The token goes into a path and a table: of base64url's characters only (RFC 8555, section 8).
 static bool token_good(const char *token)
 {
-    static const char alphabet[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-    return token && *token && strlen(token) <= TOKEN_MAX_CHARS &&
-           strspn(token, alphabet) == strlen(token);
+    return token && *token && strlen(token) <= TOKEN_MAX_CHARS && jose_is_base64url(token);
 }
 
 static bool fail_no_challenge(struct acme_session *session, const char *name, bool address)

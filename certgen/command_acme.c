@@ -72,6 +72,15 @@ struct arguments {
     bool new_account_key;
 };
 
+// -1 when it is none.
+static int parse_port(const char *text)
+{
+    char *end;
+    const long port = strtol(text, &end, 10);
+
+    return end > text && *end == '\0' && port >= 1 && port <= UINT16_MAX ? (int)port : -1;
+}
+
 static bool parse(struct arguments *arguments, int argc, char **argv, int *status)
 {
     enum { DIRECTORY = 256, CA, EMAIL, EAB_KID, EAB_KEY, PROFILE, PORT, WEBROOT, NEW_KEY };
@@ -115,7 +124,7 @@ static bool parse(struct arguments *arguments, int argc, char **argv, int *statu
             acme->profile = optarg;
             break;
         case PORT:
-            arguments->port = atoi(optarg);
+            arguments->port = parse_port(optarg);
             break;
         case WEBROOT:
             arguments->webroot = optarg;
@@ -201,8 +210,7 @@ int command_acme(int argc, char **argv)
     const char *const *names = (const char *const *)argv + optind;
     const size_t count = (size_t)(argc - optind);
 
-    if ((count == 0) != arguments.new_account_key || count > ACME_NAMES_MAX || arguments.port < 1 ||
-        arguments.port > 65535)
+    if ((count == 0) != arguments.new_account_key || count > ACME_NAMES_MAX || arguments.port < 0)
         return print_usage(stderr, EXIT_USAGE);
     if (!arguments.acme.profile)
         arguments.acme.profile = any_address(names, count) ? "shortlived" : "";

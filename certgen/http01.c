@@ -6,18 +6,19 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #define REQUEST_MAX_BYTES 4096
 #define BACKLOG 16
 
-// The answer to the first line of a request, "" when there is none.
-static void find_answer(struct http01 *http01, const char *request, char *answer)
+void http01_answer(struct http01 *http01, const char *request,
+                   char answer[static HTTP01_ANSWER_BYTES])
 {
     static const char method[] = "GET " HTTP01_PATH;
     const char *token = request + sizeof method - 1;
@@ -32,39 +33,47 @@ static void find_answer(struct http01 *http01, const char *request, char *answer
     pthread_mutex_unlock(&http01->lock);
 }
 
-// Until the head has ended, is too long or does not come.
+static int64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+// Until the head has ended, is too long or does not come in time.
 static void read_head(int fd, char *request)
 {
+    const int64_t end = now_ms() + HTTP01_CONNECTION_LIMIT_MS;
+    struct pollfd readable = {.fd = fd, .events = POLLIN};
     size_t len = 0;
 
-    while (len < REQUEST_MAX_BYTES - 1) {
-        const ssize_t n = recv(fd, request + len, REQUEST_MAX_BYTES - 1 - len, 0);
+    request[0] = '\0';
+    while (len < REQUEST_MAX_BYTES - 1 && !strstr(request, "\r\n\r\n")) {
+        const int64_t left = end - now_ms();
+        const ssize_t n = left > 0 && poll(&readable, 1, (int)left) > 0
+                              ? recv(fd, request + len, REQUEST_MAX_BYTES - 1 - len, 0)
+                              : 0;
 
         if (n <= 0)
             break;
         len += (size_t)n;
         request[len] = '\0';
-        if (strstr(request, "\r\n\r\n"))
-            break;
     }
-    request[len] = '\0';
 }
 
 static void serve(struct http01 *http01, int fd)
 {
-    const struct timeval limit = {.tv_sec = HTTP01_CONNECTION_LIMIT_S};
     char request[REQUEST_MAX_BYTES], answer[HTTP01_ANSWER_BYTES], text[HTTP01_ANSWER_BYTES + 256];
     int len;
 
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     read_head(fd, request);
-    find_answer(http01, request, answer);
+    http01_answer(http01, request, answer);
     len = snprintf(text, sizeof text,
                    "HTTP/1.1 %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n"
                    "Connection: close\r\n\r\n%s",
                    *answer ? "200 OK" : "404 Not Found", strlen(answer), answer);
-    if (send(fd, text, (size_t)len, MSG_NOSIGNAL) == len)
+    if (send(fd, text, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT) == len) // fits the socket's buffer
         shutdown(fd, SHUT_WR);
     close(fd);
 }

@@ -11,8 +11,9 @@
 #include <pthread.h>
 
 #define HTTP01_PATH "/.well-known/acme-challenge/"
-#define HTTP01_ANSWER_BYTES 512      // of an authorization, with the final NUL
-#define HTTP01_CONNECTION_LIMIT_S 5L // one that says nothing for so long is closed
+#define HTTP01_ANSWER_BYTES 512 // of an authorization, with the final NUL
+#define HTTP01_CONNECTION_LIMIT_MS \
+    2000 // one that has asked nothing by then is closed: the next waits behind it
 
 struct http01 {
     const char *webroot; // NULL = its own port
@@ -26,6 +27,10 @@ struct http01 {
 // addresses. False, with a sentence.
 bool http01_start(struct http01 *http01, const char *webroot, int port, char *error, size_t size);
 void http01_stop(struct http01 *http01);
+
+// What a request, as text, is answered: "" when it asks for no challenge that is shown. Any thread.
+void http01_answer(struct http01 *http01, const char *request,
+                   char answer[static HTTP01_ANSWER_BYTES]);
 
 // For struct acme_world, whose `data` is the struct http01.
 bool http01_show(const struct acme_challenge *challenge, void *data);

@@ -25,6 +25,14 @@ char *jose_base64url(const void *bytes, size_t len)
     return text;
 }
 
+bool jose_is_base64url(const char *text)
+{
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+    return text[strspn(text, alphabet)] == '\0';
+}
+
 int jose_base64_decode(const char *text, uint8_t *out, size_t room)
 {
     static const int variants[] = {

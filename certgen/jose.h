@@ -17,6 +17,9 @@
 // base64url without padding (RFC 7515, section 2). The caller's to free.
 char *jose_base64url(const void *bytes, size_t len);
 
+// Whether the text is of base64url's characters only; "" is.
+bool jose_is_base64url(const char *text);
+
 // Takes base64url and base64, each with or without padding. The number of bytes, or -1 when `text`
 // is neither or has more than `room`.
 int jose_base64_decode(const char *text, uint8_t *out, size_t room);
