@@ -15,12 +15,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define POLL_MS 1000 // where the server names no time
 #define POLL_MAX_S 60
 #define FILE_PREFIX "acme_order+"
 #define CHAIN_MAX 16 // certificates
+#define PATIENCE_S (6 * 3600)
 
 struct order {
     const char *const *names;
@@ -50,14 +53,27 @@ static json_t *names_json(const struct order *order)
     return list;
 }
 
-static void forget(struct order *order)
+static void drop(struct order *order)
 {
-    unlink(order->path);
     EVP_PKEY_free(order->key);
     order->key = NULL;
     json_decref(order->json);
     order->json = NULL;
     order->url[0] = '\0';
+}
+
+static void forget(struct order *order)
+{
+    unlink(order->path);
+    drop(order);
+}
+
+// Whether the order has been there for so long that one whose server is ill makes room for another.
+static bool is_old(const struct order *order)
+{
+    struct stat st;
+
+    return stat(order->path, &st) != 0 || time(NULL) - st.st_mtime > PATIENCE_S;
 }
 
 static bool save(struct acme_session *session, const struct order *order)
@@ -133,6 +149,8 @@ static bool load(struct acme_session *session, struct order *order)
     }
     json_decref(names);
     json_decref(object);
+    if (!order->key)
+        drop(order);
     return order->key;
 }
 
@@ -219,8 +237,10 @@ static bool place(struct acme_session *session, struct order *order, const char 
         return false;
     strcpy(order->url, answer.location);
     take(order, &answer);
-    return *order->url ||
-           acme_fail(session, ACME_UNREACHABLE, "the ACME server gave the order no address");
+    if (strncmp(order->url, "https://", 8) == 0 && acme_text(order->json, "status"))
+        return true;
+    return acme_fail(session, ACME_UNREACHABLE,
+                     "the ACME server placed an order without an address or without a status");
 }
 
 static bool begin(struct acme_session *session, struct order *order, const char *replaces)
@@ -231,8 +251,8 @@ static bool begin(struct acme_session *session, struct order *order, const char 
     return order->key ? save(session, order) : fail_memory(session);
 }
 
-// Where an earlier process stopped. An order that the server does not know any more, or that has
-// failed, makes room for another.
+// Where an earlier process stopped. False with the order's address when this order is to be asked
+// for again later; without one when it is time for another.
 static bool resume(struct acme_session *session, struct order *order)
 {
     const char *status;
@@ -242,6 +262,8 @@ static bool resume(struct acme_session *session, struct order *order)
     if (!refresh(session, order)) {
         if (session->fault->outcome == ACME_REFUSED)
             forget(order);
+        else if (session->fault->outcome == ACME_UNREACHABLE && is_old(order))
+            drop(order); // and its file stays until there is another
         return false;
     }
     status = acme_text(order->json, "status");
@@ -377,11 +399,12 @@ static bool drive(struct acme_session *session, struct order *order)
 }
 
 // Whether going on with the same order later makes sense.
-static bool of_use(const struct acme_session *session)
+static bool of_use(const struct acme_session *session, const struct order *order)
 {
     const enum acme_outcome outcome = session->fault->outcome;
 
-    return outcome == ACME_CANCELLED || outcome == ACME_UNREACHABLE || outcome == ACME_LIMITED;
+    return outcome == ACME_CANCELLED || outcome == ACME_LIMITED ||
+           (outcome == ACME_UNREACHABLE && !is_old(order));
 }
 
 static bool finish(struct acme_session *session, struct order *order, acme_store *store)
@@ -391,7 +414,7 @@ static bool finish(struct acme_session *session, struct order *order, acme_store
     bool ok;
 
     if (!drive(session, order) || !download(session, order, &chain)) {
-        if (!of_use(session))
+        if (!of_use(session, order))
             forget(order);
         return false;
     }
@@ -415,10 +438,7 @@ bool acme_order_run(struct acme_session *session, const char *const *names, size
                              sizeof error))
         return acme_fail(session, ACME_REFUSED, "%s", error);
     memcpy(order.path, paths.cert, sizeof order.path);
-    session->fault->outcome = ACME_DONE;
-    ok = resume(session, &order) ||
-         ((session->fault->outcome == ACME_DONE || session->fault->outcome == ACME_REFUSED) &&
-          begin(session, &order, replaces));
+    ok = resume(session, &order) || (!*order.url && begin(session, &order, replaces));
     ok = ok && finish(session, &order, store);
     EVP_PKEY_free(order.key);
     json_decref(order.json);

@@ -37,6 +37,10 @@ def key_pem(key):
                              serialization.NoEncryption())
 
 
+def same_key(one, other):
+    return one.public_numbers() == other.public_numbers()
+
+
 def common_name(certificate):
     return certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
 

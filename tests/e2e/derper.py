@@ -45,8 +45,10 @@ SANITIZER_REPORT = re.compile(
 # A stop with nobody connected, and one that has clients to send away.
 STOP_PATIENCE = 15.0
 
-# Below the range from which the kernel takes the ports of outgoing connections.
-PORTS = range(10000, 30000)
+# Below the range from which the kernel takes the ports of outgoing connections; each of the processes of pytest-xdist
+# ("gw0", "gw1", …) has ports of its own.
+PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+PORTS = range(10000, 30000)[PROCESS % 8::8]
 
 port_lock = threading.Lock()
 given_ports = set()

@@ -1,6 +1,6 @@
 module derper/tests/acme/pebble
 
-go 1.26.8
+go 1.26.6
 
 tool (
 	github.com/letsencrypt/pebble/v2/cmd/pebble

@@ -45,18 +45,23 @@ def is_newer(file, than):
     return os.path.exists(file) and all(os.path.getmtime(file) >= os.path.getmtime(t) for t in than)
 
 
-def build(folder=FOLDER):
-    """Builds what is missing or older than its module's requirements. Returns the programs' paths by name."""
+def build_go(module, packages, folder):
+    """Builds what is missing or older than the module's requirements. Returns the programs' paths by name."""
     os.makedirs(folder, exist_ok=True)
+    paths = {os.path.basename(package): os.path.join(folder, os.path.basename(package)) for package in packages}
+    if not all(is_newer(path, [os.path.join(module, "go.mod")]) for path in paths.values()):
+        run([find_go(), "build", "-buildvcs=false", "-trimpath", "-ldflags=-s -w", "-o", folder + os.sep,
+             *packages], module)
+        for path in paths.values():
+            os.utime(path)  # Go leaves a program alone that would come out the same
+    return paths
+
+
+def build(folder=FOLDER):
+    """Builds what is missing or out of date. Returns the programs' paths by name."""
     paths = {}
     for module, packages in MODULES.items():
-        mine = {os.path.basename(package): package for package in packages}
-        paths.update({name: os.path.join(folder, name) for name in mine})
-        if not all(is_newer(paths[name], [os.path.join(module, "go.mod")]) for name in mine):
-            run([find_go(), "build", "-buildvcs=false", "-trimpath", "-ldflags=-s -w", "-o", folder + os.sep,
-                 *packages], module)
-            for name in mine:
-                os.utime(paths[name])  # Go leaves a program alone that would come out the same
+        paths.update(build_go(module, packages, folder))
     source = os.path.join(HERE, "wire.c")
     paths["wire"] = os.path.join(folder, "wire")
     if not is_newer(paths["wire"], [source]):
