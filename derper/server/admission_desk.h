@@ -12,7 +12,6 @@
 #include "access/access.h"
 #include "relay/relay.h"
 #include "server/options.h"
-#include "web/metrics.h"
 
 #include <pthread.h>
 #include <uv.h>
@@ -52,9 +51,6 @@ bool desk_reload(struct admission_desk *desk);
 
 // For web_config.check.
 bool desk_health(void *desk, char *why, size_t size);
-
-// A metric_source.
-void desk_write_metrics(struct metrics *metrics, void *desk);
 
 // After relay_stop. Harmless when it was not opened.
 void desk_close(struct admission_desk *desk);

@@ -7,6 +7,7 @@
 #include "proto/frame.h"
 #include "relay/relay.h"
 #include "server/admission_desk.h"
+#include "server/admission_metrics.h"
 #include "server/announce.h"
 #include "server/certificate.h"
 #include "server/cpus.h"
@@ -234,7 +235,7 @@ static void start_web(struct server *server)
     };
 
     server->sources[0] = (struct metric_source){write_stun_metrics, server};
-    server->sources[1] = (struct metric_source){desk_write_metrics, &server->admission};
+    server->sources[1] = (struct metric_source){admission_write_metrics, server->admission.access};
     fill_debug_rule(server, &config.debug);
     web_init(&server->web, &config);
 }

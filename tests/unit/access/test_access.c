@@ -3,10 +3,10 @@
 // The whole room against servers that answer well, badly, late, or not at all.
 #include "access/access.h"
 
+#include "../support/fake_server.h"
 #include "../support/loopback.h"
 #include "access/health.h"
 #include "base/clock.h"
-#include "fake_server.h"
 
 #include <arpa/inet.h>
 #include <signal.h>

@@ -2,8 +2,8 @@
 //
 // An HTTP server that answers whatever the test wants, on a Unix socket or loopback TCP; a thread
 // for each connection. Everything asserts.
-#ifndef TEST_ACCESS_FAKE_SERVER_H
-#define TEST_ACCESS_FAKE_SERVER_H
+#ifndef TEST_SUPPORT_FAKE_SERVER_H
+#define TEST_SUPPORT_FAKE_SERVER_H
 
 #include <pthread.h>
 #include <stdatomic.h>

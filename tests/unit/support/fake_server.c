@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "fake_server.h"
 
-#include "../support/loopback.h"
+#include "loopback.h"
 
 #include <poll.h>
 #include <stdio.h>
