@@ -4,16 +4,14 @@
 #include "base/list.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "io/http_head.h"
 #include "proto/forwarded.h"
 
 #include <assert.h>
-#include <llhttp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-#define FIELD_NAME_MAX_BYTES 32 // the longest name that we look at is shorter
 
 // READING --head complete--> HANDLING --answered--> READING
 // HANDLING --answer not taken whole--> BLOCKED --drained--> READING
@@ -28,33 +26,6 @@ enum http_state {
     HTTP_CLOSED,
 };
 
-enum field {
-    FIELD_HOST,
-    FIELD_UPGRADE,
-    FIELD_WEBSOCKET_PROTOCOL,
-    FIELD_FAST_START,
-    FIELD_IDEAL_NODE,
-    FIELD_CHALLENGE,
-    FIELD_FORWARDED_FOR,
-    FIELD_TARGET, // not a header field, kept like one
-    FIELDS
-};
-
-static const char *const field_names[] = {
-    [FIELD_HOST] = "Host",
-    [FIELD_UPGRADE] = "Upgrade",
-    [FIELD_WEBSOCKET_PROTOCOL] = "Sec-WebSocket-Protocol",
-    [FIELD_FAST_START] = "Derp-Fast-Start",
-    [FIELD_IDEAL_NODE] = "Ideal-Node",
-    [FIELD_CHALLENGE] = "X-Tailscale-Challenge",
-    [FIELD_FORWARDED_FOR] = "X-Forwarded-For",
-};
-
-struct span {
-    size_t start, len;
-    bool present;
-};
-
 struct http_conn {
     struct stream *stream;
     const struct http_service *service;
@@ -62,196 +33,16 @@ struct http_conn {
     size_t unsent_bytes; // of the answer, when its write blocked
     struct wheel_timer timer;
     enum http_state state;
-    llhttp_t parser;
-    size_t head_bytes;
-    bool head_complete;
+    struct http_head head;
     bool keep_alive;
-    bool has_body;
-    bool is_head;
-    int error_status; // set by a parser callback that refuses
-    char name[FIELD_NAME_MAX_BYTES];
-    size_t name_len;
-    int field;  // where the value in hand goes; -1: nowhere
-    char *text; // the spans' bytes
-    size_t text_len, text_capacity;
-    struct span spans[FIELDS];
+    bool is_head; // the request in hand is HEAD
 };
-
-static struct http_conn *conn_of(llhttp_t *parser)
-{
-    return parser->data;
-}
-
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-static void append(struct http_conn *conn, struct span *span, const char *data, size_t len)
-{
-    if (conn->text_len + len > conn->text_capacity) {
-        conn->text_capacity = least((conn->text_len + len) * 2, HTTP_HEAD_MAX_BYTES);
-        conn->text = memory_resize(conn->text, conn->text_capacity);
-    }
-    memcpy(conn->text + conn->text_len, data, len);
-    conn->text_len += len;
-    span->len += len;
-}
-
-static int on_url(llhttp_t *parser, const char *data, size_t len)
-{
-    struct http_conn *conn = conn_of(parser);
-    struct span *target = &conn->spans[FIELD_TARGET];
-
-    target->present = true;
-    if (target->len + len > HTTP_TARGET_MAX_BYTES) {
-        conn->error_status = 414;
-        return HPE_USER;
-    }
-    append(conn, target, data, len);
-    return 0;
-}
-
-// RFC 9110, section 5.6.2. The parser lets spaces through.
-static bool is_token(const char *data, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        const unsigned char c = (unsigned char)data[i];
-
-        if (c <= ' ' || c >= 0x7f || strchr("\"(),/:;<=>?@[\\]{}", c))
-            return false;
-    }
-    return true;
-}
-
-static int on_field_name(llhttp_t *parser, const char *data, size_t len)
-{
-    struct http_conn *conn = conn_of(parser);
-    const size_t room = sizeof conn->name - conn->name_len;
-
-    if (!is_token(data, len))
-        return HPE_USER;
-    // A name that fills the buffer is none of ours.
-    len = len < room ? len : room;
-    memcpy(conn->name + conn->name_len, data, len);
-    conn->name_len += len;
-    return 0;
-}
-
-static int refuse_field(struct http_conn *conn)
-{
-    conn->error_status = 431;
-    return HPE_USER;
-}
-
-// The field whose name is in hand; -1: none of ours.
-static int find_field(const struct http_conn *conn)
-{
-    for (int i = 0; i < FIELD_TARGET; i++)
-        if (text_equals_nocase(conn->name, conn->name_len, field_names[i]))
-            return i;
-    return -1;
-}
-
-// A field goes on where it is given again (RFC 9110, section 5.3), and so has to be the last text.
-static int go_on_with(struct http_conn *conn, struct span *span)
-{
-    char *text = conn->text + span->start;
-    const size_t behind = conn->text_len - span->start - span->len;
-    char moved[HTTP_FIELD_MAX_BYTES];
-
-    if (span->len + 2 > HTTP_FIELD_MAX_BYTES)
-        return refuse_field(conn);
-    if (span->len > 0) {
-        memcpy(moved, text, span->len);
-        memmove(text, text + span->len, behind);
-        memcpy(text + behind, moved, span->len);
-    }
-    for (int i = 0; i < FIELDS; i++)
-        if (conn->spans[i].start > span->start)
-            conn->spans[i].start -= span->len;
-    span->start = conn->text_len - span->len;
-    append(conn, span, ", ", 2);
-    return 0;
-}
-
-static int on_field_name_complete(llhttp_t *parser)
-{
-    struct http_conn *conn = conn_of(parser);
-    const int field = find_field(conn);
-
-    conn->name_len = 0;
-    conn->field = -1;
-    if (field < 0)
-        return 0;
-    if (conn->spans[field].present && field == FIELD_HOST) {
-        conn->error_status = 400; // RFC 9112, section 3.2
-        return HPE_USER;
-    }
-    // The first of several counts, but those that proxies add are one list.
-    if (conn->spans[field].present && field != FIELD_FORWARDED_FOR)
-        return 0;
-    conn->field = field;
-    if (conn->spans[field].present)
-        return go_on_with(conn, &conn->spans[field]);
-    conn->spans[field] = (struct span){.start = conn->text_len, .present = true};
-    return 0;
-}
-
-static int on_field_value(llhttp_t *parser, const char *data, size_t len)
-{
-    struct http_conn *conn = conn_of(parser);
-
-    if (conn->field < 0)
-        return 0;
-
-    struct span *span = &conn->spans[conn->field];
-    const size_t room = HTTP_FIELD_MAX_BYTES - span->len;
-
-    // Whoever is named behind a cut is not who the proxy has named.
-    if (len > room && conn->field == FIELD_FORWARDED_FOR)
-        return refuse_field(conn);
-    append(conn, span, data, least(len, room));
-    return 0;
-}
-
-static int on_headers_complete(llhttp_t *parser)
-{
-    struct http_conn *conn = conn_of(parser);
-
-    conn->keep_alive = llhttp_should_keep_alive(parser);
-    conn->has_body = parser->content_length > 0 || (parser->flags & F_TRANSFER_ENCODING);
-    return 2; // no body is read: the parser stops right behind the head
-}
-
-static int on_message_complete(llhttp_t *parser)
-{
-    conn_of(parser)->head_complete = true;
-    return 0;
-}
-
-static llhttp_settings_t settings;
-
-static void make_settings(void)
-{
-    llhttp_settings_init(&settings);
-    settings.on_url = on_url;
-    settings.on_header_field = on_field_name;
-    settings.on_header_field_complete = on_field_name_complete;
-    settings.on_header_value = on_field_value;
-    settings.on_headers_complete = on_headers_complete;
-    settings.on_message_complete = on_message_complete;
-}
 
 static void expect_head(struct http_conn *conn)
 {
     conn->state = HTTP_READING;
-    conn->head_bytes = conn->text_len = conn->name_len = 0;
-    conn->head_complete = conn->is_head = false;
-    conn->field = -1;
-    memset(conn->spans, 0, sizeof conn->spans);
-    llhttp_init(&conn->parser, HTTP_REQUEST, &settings);
-    conn->parser.data = conn;
+    conn->is_head = false;
+    http_head_begin(&conn->head);
 }
 
 static void arm(struct http_conn *conn, uint64_t after_ms)
@@ -261,7 +52,7 @@ static void arm(struct http_conn *conn, uint64_t after_ms)
 
 static void conn_free(struct http_conn *conn)
 {
-    free(conn->text);
+    http_head_free(&conn->head);
     free(conn);
 }
 
@@ -379,8 +170,8 @@ static const char *connection_field(const struct http_conn *conn)
 {
     if (!conn->keep_alive)
         return "Connection: close\r\n";
-    return conn->parser.http_minor == 0 ? "Connection: keep-alive\r\n"
-                                        : ""; // HTTP/1.0 asked for it
+    return conn->head.parser.http_minor == 0 ? "Connection: keep-alive\r\n"
+                                             : ""; // HTTP/1.0 asked for it
 }
 
 static size_t put_head(const struct http_conn *conn, const struct http_response *response,
@@ -410,7 +201,7 @@ void http_respond(struct http_conn *conn, const struct http_response *response)
     struct stream_buf pieces[2];
 
     assert(conn->state == HTTP_HANDLING && response->body_len <= HTTP_BODY_MAX_BYTES);
-    if (response->close || conn->has_body)
+    if (response->close || conn->head.has_body)
         conn->keep_alive = false;
     pieces[0] = (struct stream_buf){(uint8_t *)head, put_head(conn, response, head, sizeof head)};
     pieces[1] = (struct stream_buf){(const uint8_t *)response->body,
@@ -424,68 +215,6 @@ void http_respond(struct http_conn *conn, const struct http_response *response)
         on_drained(conn->stream);
     else
         await_peer(conn);
-}
-
-static struct http_text get_text(const struct http_conn *conn, enum field field)
-{
-    const struct span *span = &conn->spans[field];
-    struct http_text text = {NULL, 0};
-
-    if (!span->present)
-        return text;
-    text.data = conn->text ? conn->text + span->start : "";
-    text.len = span->len;
-    while (text.len > 0 && (text.data[text.len - 1] == ' ' || text.data[text.len - 1] == '\t'))
-        text.len--;
-    return text;
-}
-
-// Where the authority of a target in absolute form begins; NULL for other forms.
-static const char *find_authority(struct http_text target)
-{
-    const char *scheme_end;
-
-    if (!target.data || target.len == 0 || *target.data == '/')
-        return NULL;
-    scheme_end = memmem(target.data, target.len, "://", 3);
-    return scheme_end ? scheme_end + 3 : NULL;
-}
-
-// Splits a target in origin or absolute form (RFC 9112, section 3.2). The authority of an absolute
-// one takes the place of the Host field (section 3.2.2).
-static void split_target(struct http_text target, struct http_request *request)
-{
-    const char *const end = target.data + target.len;
-    const char *const authority = find_authority(target);
-    const char *path = target.data;
-    const char *question;
-
-    if (authority) {
-        for (path = authority; path < end && *path != '/' && *path != '?'; path++)
-            ;
-        request->host = (struct http_text){authority, (size_t)(path - authority)};
-    }
-    question = memchr(path, '?', (size_t)(end - path));
-    request->path = (struct http_text){path, (size_t)((question ? question : end) - path)};
-    if (question)
-        request->query = (struct http_text){question + 1, (size_t)(end - question) - 1};
-}
-
-static void fill_request(struct http_conn *conn, struct http_request *request)
-{
-    *request = (struct http_request){
-        .method = llhttp_method_name(llhttp_get_method(&conn->parser)),
-        .get = llhttp_get_method(&conn->parser) == HTTP_GET,
-        .head = llhttp_get_method(&conn->parser) == HTTP_HEAD,
-        .host = get_text(conn, FIELD_HOST),
-        .upgrade = get_text(conn, FIELD_UPGRADE),
-        .websocket_protocol = get_text(conn, FIELD_WEBSOCKET_PROTOCOL),
-        .fast_start = get_text(conn, FIELD_FAST_START),
-        .ideal_node = get_text(conn, FIELD_IDEAL_NODE),
-        .challenge = get_text(conn, FIELD_CHALLENGE),
-        .forwarded_for = get_text(conn, FIELD_FORWARDED_FOR),
-    };
-    split_target(get_text(conn, FIELD_TARGET), request);
 }
 
 static void refuse(struct http_conn *conn, int status)
@@ -503,17 +232,6 @@ static void refuse(struct http_conn *conn, int status)
                                                .body = body,
                                                .body_len = (size_t)n,
                                                .close = true});
-}
-
-// 0 for a head that may be handled, else the status that refuses it.
-static int judge_head(const struct http_conn *conn)
-{
-    const llhttp_t *parser = &conn->parser;
-
-    if (parser->http_major != 1)
-        return parser->http_major == 0 ? 400 : 505;
-    // RFC 9112, section 3.2
-    return parser->http_minor == 1 && !conn->spans[FIELD_HOST].present ? 400 : 0;
 }
 
 // Whose request it is, behind a proxy that we know. A connection of a proxy brings those of many.
@@ -536,10 +254,11 @@ static void find_peer(struct stream *stream, const struct http_text *forwarded_f
 
 static void handle(struct http_conn *conn)
 {
-    const int refusal = judge_head(conn);
+    const int refusal = http_head_judge(&conn->head);
     struct http_request request;
 
-    fill_request(conn, &request);
+    http_head_request(&conn->head, &request);
+    conn->keep_alive = conn->head.keep_alive;
     conn->is_head = request.head;
     if (refusal) {
         refuse(conn, refusal);
@@ -550,23 +269,6 @@ static void handle(struct http_conn *conn)
     conn->state = HTTP_HANDLING;
     conn->service->handler(conn, &request);
     assert(conn->state != HTTP_HANDLING);
-}
-
-// Feeds the parser up to the end of the head. Returns the bytes that it used; an error is answered.
-static size_t parse(struct http_conn *conn, const uint8_t *data, size_t len)
-{
-    const size_t room = HTTP_HEAD_MAX_BYTES - conn->head_bytes;
-    const size_t n = least(len, room);
-    const enum llhttp_errno err = llhttp_execute(&conn->parser, (const char *)data, n);
-
-    conn->head_bytes += n;
-    if (conn->head_complete && err == HPE_PAUSED_UPGRADE)
-        return (size_t)(llhttp_get_error_pos(&conn->parser) - (const char *)data);
-    if (err != HPE_OK)
-        conn->error_status = conn->error_status ? conn->error_status : 400;
-    else if (conn->head_bytes >= HTTP_HEAD_MAX_BYTES)
-        conn->error_status = 431;
-    return n;
 }
 
 // What follows after a request was handled: true when the connection reads on.
@@ -592,13 +294,13 @@ static bool on_data(struct stream *stream, uint8_t *data, size_t len)
             return false;
         }
 
-        const size_t used = parse(conn, data, len);
+        const size_t used = http_head_feed(&conn->head, data, len);
 
         data += used;
         len -= used;
-        if (conn->error_status)
-            refuse(conn, conn->error_status);
-        else if (conn->head_complete)
+        if (conn->head.error_status)
+            refuse(conn, conn->head.error_status);
+        else if (conn->head.complete)
             handle(conn);
         else
             break;
@@ -617,10 +319,8 @@ static const struct stream_callbacks callbacks = {
 
 void http_accept(struct io_context *io, int fd, bool tls, const struct http_service *service)
 {
-    static uv_once_t once = UV_ONCE_INIT;
     struct http_conn *conn = memory_zeroed(sizeof *conn);
 
-    uv_once(&once, make_settings);
     conn->service = service;
     conn->stream = stream_accept(io, fd, tls, &callbacks, conn);
     if (!conn->stream) {
