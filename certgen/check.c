@@ -55,7 +55,7 @@ static bool fail_expired(const X509 *cert, const char *path, time_t until, time_
     char limit[CERT_TIME_TEXT_BYTES], clock[CERT_TIME_TEXT_BYTES];
     const char *remedy = cert_signed_itself(cert)
                              ? "make a new one, whose new pin the DERP map needs "
-                               "(for an IP address: remove this file and its key)"
+                               "(for an IP address derper does that when it starts)"
                              : "renew it";
 
     return cert_fail(error, size,

@@ -11,9 +11,10 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *summary;
 } commands[] = {
-    {"self-signed", command_self_signed, "make a certificate for an IP address, keep one if there"},
+    {"self-signed", command_self_signed,
+     "make a certificate for IP addresses, or look after its renewal"},
     {"acme", command_acme, "get a certificate from an ACME authority, once"},
-    {"check", command_check, "tell whether a certificate and its key can serve"},
+    {"check", command_check, "say what a client would say to a server, or to a pair of files"},
     {"pin", command_pin, "print the pin of a certificate for a DERP map's CertName"},
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])

@@ -6,6 +6,7 @@
 #define CERTGEN_META_H
 
 #include <openssl/x509.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -19,5 +20,12 @@
 // error queue of this thread empty.
 X509 *cert_meta_new(const uint8_t relay_key[static CERT_META_KEY_BYTES], uint8_t protocol_version,
                     time_t now);
+
+// Whether clients take it for one: its subject begins with "derpkey".
+bool cert_meta_is(const X509 *cert);
+
+// What it says. False when it holds no key of 64 hex digits or no version from 1 to 255.
+bool cert_meta_read(const X509 *cert, uint8_t relay_key[static CERT_META_KEY_BYTES],
+                    uint8_t *protocol_version);
 
 #endif

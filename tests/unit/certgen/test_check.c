@@ -86,7 +86,7 @@ static void test_expired_and_signed_itself(void **state)
 
     (void)state;
     assert_false(cert_check_time(own, FILE_NAME, NOW + 2 * DAY, error, sizeof error));
-    assert_sentence(error, (const char *[]){"expired", "new pin", "remove this file", NULL});
+    assert_sentence(error, (const char *[]){"expired", "new pin", "derper does that", NULL});
 }
 
 static void test_not_after(void **state)

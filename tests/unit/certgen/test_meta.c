@@ -98,6 +98,69 @@ static void test_version_above_127_is_positive(void **state)
     X509_free(cert);
 }
 
+static void test_is_read_back(void **state)
+{
+    uint8_t key[CERT_META_KEY_BYTES], version;
+    X509 *cert = cert_meta_new(relay_key, 255, NOW);
+
+    (void)state;
+    assert_true(cert_meta_is(cert));
+    assert_true(cert_meta_read(cert, key, &version));
+    assert_memory_equal(key, relay_key, sizeof key);
+    assert_int_equal(version, 255);
+    X509_free(cert);
+}
+
+#define HEX "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+
+static void test_what_is_none(void **state)
+{
+    static const struct {
+        const char *name;
+        bool is;
+    } cases[] = {
+        {"a.example", false},
+        {"derpke", false},
+        {"Derpkey" HEX, false},
+        {"xderpkey" HEX, false},
+        {"derpkey", true},
+        {"derpkey00112233", true},
+        {"derpkey00112233445566778899aabbccddeeff00112233445566778899aabbccddeef", true},
+        {"derpkey00112233445566778899aabbccddeeff00112233445566778899aabbccddeefg", true},
+    };
+    uint8_t key[CERT_META_KEY_BYTES], version;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        X509 *cert = X509_new();
+
+        print_message("%s\n", cases[i].name);
+        X509_NAME_add_entry_by_NID(X509_get_subject_name(cert), NID_commonName,
+                                   V_ASN1_PRINTABLESTRING, (const unsigned char *)cases[i].name, -1,
+                                   -1, 0);
+        ASN1_INTEGER_set(X509_get_serialNumber(cert), 2);
+        assert_int_equal(cert_meta_is(cert), cases[i].is);
+        assert_false(cert_meta_read(cert, key, &version));
+        X509_free(cert);
+    }
+}
+
+static void test_versions_that_are_none(void **state)
+{
+    static const int64_t versions[] = {0, -1, 256, INT64_MAX};
+    uint8_t key[CERT_META_KEY_BYTES], version;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(versions); i++) {
+        X509 *cert = make();
+
+        ASN1_INTEGER_set_int64(X509_get_serialNumber(cert), versions[i]);
+        assert_true(cert_meta_is(cert));
+        assert_false(cert_meta_read(cert, key, &version));
+        X509_free(cert);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -105,6 +168,9 @@ int main(void)
         cmocka_unit_test(test_every_call_has_a_key_of_its_own),
         cmocka_unit_test(test_survives_its_encoding),
         cmocka_unit_test(test_version_above_127_is_positive),
+        cmocka_unit_test(test_is_read_back),
+        cmocka_unit_test(test_what_is_none),
+        cmocka_unit_test(test_versions_that_are_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
