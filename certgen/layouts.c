@@ -36,7 +36,9 @@ struct form {
 #define CADDY(folder, name) IN(folder "certificates/{ca}/" name, name ".crt", name ".key")
 
 static const struct form forms[] = {
-    {"files", {{"{safe}.crt", "{safe}.key"}, {"{safe}+rsa.crt", "{safe}+rsa.key"}}, false},
+    {CERT_LAYOUT_FILES,
+     {{"{safe}.crt", "{safe}.key"}, {"{safe}+rsa.crt", "{safe}+rsa.key"}},
+     false},
     {"acme.sh", {ACME_SH("{host}_ecc", "{host}"), ACME_SH("{host}", "{host}")}, false},
     {"acme.sh", {{"fullchain.cer", "{host}.key"}}, true},
     {"certbot", {CERTBOT("live/{host}")}, false},

@@ -28,6 +28,7 @@
 #include <stddef.h>
 
 #define CERT_FOUND_MAX 2
+#define CERT_LAYOUT_FILES "files" // the first of the list
 
 enum cert_layouts {
     CERT_LAYOUTS_ALL,

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "server/certificate.h"
 
+#include "base/list.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "certgen/error.h"
+#include "certgen/meta.h"
+#include "proto/frame.h"
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -12,20 +15,152 @@
 #define DAY_S (24 * 3600)
 #define DAY_MS (DAY_S * 1000ULL)
 
+// What a thread of the pool works on.
+struct certificate_look {
+    uv_work_t work;
+    struct certificate *certificate;
+    unsigned hangups;         // asked for before it began
+    bool ensure;              // self-signed pairs are renewed where that is due
+    struct reading *readings; // of each slot
+    struct watched_folders folders;
+};
+
+// --- Slots ---
+
+static bool is_address(const char *name)
+{
+    unsigned char address[sizeof(struct in6_addr)];
+
+    return inet_pton(AF_INET, name, address) == 1 || inet_pton(AF_INET6, name, address) == 1;
+}
+
+static struct slot *address_slot(struct certificate *certificate)
+{
+    for (size_t i = 0; i < certificate->slot_count; i++)
+        if (certificate->slots[i].addresses)
+            return &certificate->slots[i];
+    return NULL;
+}
+
+static void make_slots(struct certificate *certificate, const struct options *options)
+{
+    memset(certificate, 0, sizeof *certificate);
+    certificate->options = options;
+    for (size_t i = 0; i < options->hostname_count; i++) {
+        const bool address = is_address(options->hostnames[i]);
+        struct slot *slot = address ? address_slot(certificate) : NULL;
+
+        if (!slot) {
+            slot = &certificate->slots[certificate->slot_count++];
+            slot->options = options;
+            slot->addresses = address;
+        }
+        slot->names[slot->name_count++] = options->hostnames[i];
+    }
+}
+
+static void free_slots(struct certificate *certificate)
+{
+    for (size_t i = 0; i < certificate->slot_count; i++)
+        slot_free(&certificate->slots[i]);
+}
+
+static bool load_slot(struct slot *slot, bool ensure, char *error, size_t size)
+{
+    struct reading *reading = memory_zeroed(sizeof *reading);
+    bool ok = true;
+
+    reading_take(reading, slot, ensure);
+    if (reading->found != CERT_FIND_FOUND)
+        ok = reading->found == CERT_FIND_NONE && slot->options->cert_mode != CERT_MODE_MANUAL;
+    else
+        ok = reading->findings[0].fit;
+    if (ok)
+        slot_take(slot, reading, true, "");
+    else
+        snprintf(error, size, "%s",
+                 reading->found == CERT_FIND_FOUND ? reading->findings[0].fault : reading->fault);
+    reading_free(reading);
+    free(reading);
+    return ok;
+}
+
 bool certificate_load(struct certificate *certificate, const struct options *options, char *error,
                       size_t size)
 {
-    certificate->options = options;
-    if (!identity_load(&certificate->identity, options, true, error, size))
-        return false;
-    certificate->not_after = certificate->identity.not_after;
+    make_slots(certificate, options);
+    state_init(&certificate->state);
+    for (size_t i = 0; i < certificate->slot_count; i++)
+        if (!load_slot(&certificate->slots[i], true, error, size))
+            return false;
     return true;
+}
+
+bool certificate_check(const struct options *options, char *error, size_t size)
+{
+    struct certificate *certificate = memory_zeroed(sizeof *certificate);
+    bool ok = true;
+
+    make_slots(certificate, options);
+    for (size_t i = 0; i < certificate->slot_count && ok; i++) {
+        struct slot *slot = &certificate->slots[i];
+        bool would;
+
+        ok = slot_would_create(slot, &would, error, size);
+        if (ok && would)
+            log_info("there is no certificate for %s yet: a self-signed one is made at the first "
+                     "start",
+                     slot->names[0]);
+        else
+            ok = ok && load_slot(slot, false, error, size);
+    }
+    free_slots(certificate);
+    free(certificate);
+    return ok;
+}
+
+// --- Giving them to the workers ---
+
+static SSL_CTX *context_new(const struct certificate *certificate, char *error, size_t size)
+{
+    struct tls_identity identities[OPTIONS_HOSTNAMES_MAX];
+    X509 *meta =
+        cert_meta_new(relay_public_key(certificate->relay)->bytes, DERP_VERSION, time(NULL));
+    struct tls_config config = {
+        .identities = identities,
+        .identity_count = certificate->slot_count,
+        .meta = meta,
+        .challenges = certificate->challenges,
+    };
+    SSL_CTX *context;
+
+    for (size_t i = 0; i < certificate->slot_count; i++)
+        slot_tls_identity(&certificate->slots[i], &identities[i]);
+    context = meta ? tls_context_new(&config) : NULL;
+    X509_free(meta);
+    if (!context)
+        cert_fail(error, size, "TLS cannot use the certificates: %s", cert_reason());
+    return context;
+}
+
+static void note_end(struct certificate *certificate)
+{
+    int64_t first = 0;
+
+    for (size_t i = 0; i < certificate->slot_count; i++) {
+        for (size_t j = 0; j < CERT_FOUND_MAX; j++) {
+            const struct slot_pair *pair = &certificate->slots[i].pairs[j];
+
+            if (pair->served && (first == 0 || pair->identity.not_after < first))
+                first = pair->identity.not_after;
+        }
+    }
+    certificate->not_after = first;
 }
 
 // Gives every worker a context of its own, with a meta certificate that has just begun. All of them
 // or none.
-static bool give(struct certificate *certificate, const struct identity *identity, char *error,
-                 size_t size)
+static bool give(struct certificate *certificate, char *error, size_t size)
 {
     struct relay *relay = certificate->relay;
     const size_t workers = relay_workers(relay);
@@ -33,7 +168,7 @@ static bool give(struct certificate *certificate, const struct identity *identit
     bool ok = true;
 
     for (size_t i = 0; i < workers && ok; i++) {
-        contexts[i] = identity_context(identity, relay_public_key(relay), error, size);
+        contexts[i] = context_new(certificate, error, size);
         ok = contexts[i] != NULL;
     }
     for (size_t i = 0; i < workers; i++) {
@@ -43,26 +178,32 @@ static bool give(struct certificate *certificate, const struct identity *identit
     }
     free(contexts);
     if (ok)
-        certificate->not_after = identity->not_after;
+        note_end(certificate);
     return ok;
 }
 
-static void warn_of_end(const struct certificate *certificate)
+static void warn_of_end(const struct slot *slot, const struct identity *identity)
 {
-    const int64_t left_s = certificate->identity.not_after - (int64_t)time(NULL);
+    const int64_t left_s = identity->not_after - (int64_t)time(NULL);
 
     if (left_s > (int64_t)CERTIFICATE_WARN_DAYS * DAY_S)
         return;
     if (left_s <= 0)
-        log_warnx("the certificate for %s has ended: clients refuse it",
-                  certificate->options->hostname);
+        log_warnx("the certificate for %s has ended: clients refuse it", slot->names[0]);
     else
-        log_warnx("the certificate for %s ends in %lld days%s", certificate->options->hostname,
-                  (long long)(left_s / DAY_S),
-                  certificate->identity.self_signed
-                      ? ": it is self-signed, so move both files away, restart, and put the new "
-                        "pin into the DERP map"
-                      : ": renew it and send SIGHUP");
+        log_warnx("the certificate for %s ends in %lld days%s", slot->names[0],
+                  (long long)(left_s / DAY_S), identity->self_signed ? "" : ": renew it");
+}
+
+// ACME's are renewed by themselves, and what hinders that is told there.
+static void warn_of_ends(const struct certificate *certificate)
+{
+    if (certificate->options->cert_mode != CERT_MODE_MANUAL)
+        return;
+    for (size_t i = 0; i < certificate->slot_count; i++)
+        for (size_t j = 0; j < CERT_FOUND_MAX; j++)
+            if (certificate->slots[i].pairs[j].served)
+                warn_of_end(&certificate->slots[i], &certificate->slots[i].pairs[j].identity);
 }
 
 static void on_day(uv_timer_t *timer)
@@ -70,70 +211,220 @@ static void on_day(uv_timer_t *timer)
     struct certificate *certificate = timer->data;
     char error[CERT_ERROR_BYTES];
 
-    if (!give(certificate, &certificate->identity, error, sizeof error))
+    if (!give(certificate, error, sizeof error))
         log_warnx("the meta certificate was not renewed: %s", error);
-    warn_of_end(certificate);
+    warn_of_ends(certificate);
+    certificate->ensure = true;
+    certificate_look(certificate);
 }
+
+// --- Looking ---
+
+static void on_pool(uv_work_t *work)
+{
+    struct certificate_look *look = work->data;
+    const struct certificate *certificate = look->certificate;
+
+    for (size_t i = 0; i < certificate->slot_count; i++) {
+        reading_take(&look->readings[i], &certificate->slots[i], look->ensure);
+        reading_folders(&look->readings[i], &certificate->slots[i], &look->folders);
+    }
+}
+
+static void free_look(struct certificate_look *look)
+{
+    for (size_t i = 0; i < look->certificate->slot_count; i++)
+        reading_free(&look->readings[i]);
+    free(look->readings);
+    free(look);
+}
+
+// Takes all that was read. True when something is to be looked at again.
+static bool take_readings(struct certificate *certificate, struct certificate_look *look)
+{
+    const bool settled =
+        certificate->unsettled_ms > 0 &&
+        uv_now(certificate->loop) - certificate->unsettled_ms >= CERTIFICATE_SETTLE_MS;
+    struct slot_news sum = {0};
+    const char *cause = look->hangups != certificate->hangups_told ? "SIGHUP: " : "";
+    bool changed = false, again = false;
+    char error[CERT_ERROR_BYTES];
+
+    for (size_t i = 0; i < certificate->slot_count; i++) {
+        const struct slot_news news =
+            slot_take(&certificate->slots[i], &look->readings[i], settled, cause);
+
+        changed = changed || news.swapped > 0 || news.dropped > 0;
+        again = again || news.again;
+        sum.swapped += news.swapped;
+        sum.refused += news.refused;
+    }
+    if (changed && !give(certificate, error, sizeof error))
+        log_warnx("the certificates that were loaded are not served: %s", error);
+    if (changed)
+        warn_of_ends(certificate);
+    state_publish(&certificate->state, certificate->slots, certificate->slot_count, &sum);
+    return again;
+}
+
+// A person who asks gets an answer, also when nothing is new.
+static void tell_hangup(struct certificate *certificate, unsigned hangups)
+{
+    if (certificate->hangups_told == hangups)
+        return;
+    certificate->hangups_told = hangups;
+    for (size_t i = 0; i < certificate->slot_count; i++) {
+        if (!certificate->slots[i].told)
+            slot_tell(&certificate->slots[i], "SIGHUP: ");
+        certificate->slots[i].told = false;
+    }
+}
+
+static void start_look(struct certificate *certificate);
+
+static void end_look(struct certificate *certificate, struct certificate_look *look)
+{
+    const bool again = take_readings(certificate, look);
+
+    watch_follow(&certificate->watch, &look->folders);
+    if (again && certificate->unsettled_ms == 0)
+        certificate->unsettled_ms = uv_now(certificate->loop);
+    if (!again) {
+        certificate->unsettled_ms = 0;
+        tell_hangup(certificate, look->hangups);
+    }
+    if (certificate->again)
+        start_look(certificate);
+    else if (again)
+        watch_due_in(&certificate->watch, CERTIFICATE_AGAIN_MS);
+}
+
+static void on_looked(uv_work_t *work, int status)
+{
+    struct certificate_look *look = work->data;
+    struct certificate *certificate = look->certificate;
+
+    certificate->look = NULL;
+    if (status == 0 && !certificate->closing)
+        end_look(certificate, look);
+    free_look(look);
+}
+
+static void start_look(struct certificate *certificate)
+{
+    struct certificate_look *look = memory_zeroed(sizeof *look);
+
+    look->certificate = certificate;
+    look->readings = memory_zeroed(certificate->slot_count * sizeof *look->readings);
+    look->work.data = look;
+    look->hangups = certificate->hangups;
+    look->ensure = certificate->ensure;
+    certificate->ensure = false;
+    certificate->look = look;
+    certificate->again = false;
+    uv_queue_work(certificate->loop, &look->work, on_pool, on_looked);
+}
+
+void certificate_look(struct certificate *certificate)
+{
+    if (!certificate->relay || certificate->closing)
+        return;
+    if (certificate->look)
+        certificate->again = true;
+    else
+        start_look(certificate);
+}
+
+static void on_due(struct certificate_watch *watch)
+{
+    certificate_look(list_entry(watch, struct certificate, watch));
+}
+
+// --- From outside ---
 
 bool certificate_serve(struct certificate *certificate, struct relay *relay, uv_loop_t *loop,
                        char *error, size_t size)
 {
+    static const struct slot_news none;
+
     certificate->relay = relay;
-    if (!give(certificate, &certificate->identity, error, size))
+    certificate->loop = loop;
+    if (!give(certificate, error, size))
         return false;
+    state_publish(&certificate->state, certificate->slots, certificate->slot_count, &none);
     uv_timer_init(loop, &certificate->daily);
     certificate->daily.data = certificate;
     uv_timer_start(&certificate->daily, on_day, DAY_MS, DAY_MS);
-    warn_of_end(certificate);
+    watch_init(&certificate->watch, loop, on_due);
+    certificate_look(certificate); // tells which folders are to be watched
+    warn_of_ends(certificate);
     return true;
 }
 
 bool certificate_reload(struct certificate *certificate)
 {
-    struct identity fresh;
-    char error[CERT_ERROR_BYTES];
-    bool changed;
-
     if (!certificate->relay)
         return false;
-    if (!identity_load(&fresh, certificate->options, false, error, sizeof error)) {
-        log_warnx("SIGHUP: the certificate was not reloaded, the present one serves on: %s", error);
-        return true;
-    }
-    if (!give(certificate, &fresh, error, sizeof error)) {
-        log_warnx("SIGHUP: the certificate was not reloaded, the present one serves on: %s", error);
-        identity_free(&fresh);
-        return true;
-    }
-    changed = strcmp(fresh.pin, certificate->identity.pin) != 0;
-    identity_free(&certificate->identity);
-    certificate->identity = fresh;
-    log_info("SIGHUP: certificate %s, %s", changed ? "reloaded" : "unchanged", fresh.pin);
-    warn_of_end(certificate);
+    certificate->hangups++;
+    for (size_t i = 0; i < certificate->slot_count; i++)
+        certificate->slots[i].told = false;
+    certificate_look(certificate);
     return true;
+}
+
+static void on_watch_closed(struct certificate_watch *watch)
+{
+    (void)watch; // lives in the certificate, which its owner keeps until the loop has ended
 }
 
 void certificate_close(struct certificate *certificate)
 {
-    if (certificate->relay)
+    certificate->closing = true;
+    if (certificate->relay) {
         uv_close((uv_handle_t *)&certificate->daily, NULL);
-    identity_free(&certificate->identity);
+        watch_close(&certificate->watch, on_watch_closed);
+        if (certificate->look)
+            uv_cancel((uv_req_t *)&certificate->look->work);
+    }
+    free_slots(certificate);
 }
 
-bool certificate_check(const struct options *options, char *error, size_t size)
+size_t certificate_slots(const struct certificate *certificate)
 {
-    struct identity identity;
-    bool absent;
+    return certificate->slot_count;
+}
 
-    if (!identity_check(&absent, options, error, size))
+size_t certificate_slot_names(const struct certificate *certificate, size_t slot,
+                              const char *const **names)
+{
+    *names = certificate->slots[slot].names;
+    return certificate->slots[slot].name_count;
+}
+
+bool certificate_leaf(struct certificate *certificate, size_t slot, X509 **leaf)
+{
+    const struct identity *first = slot_first(&certificate->slots[slot]);
+
+    if (!first)
         return false;
-    if (absent) {
-        log_info("there is no certificate for %s yet: a self-signed one is made at the first start",
-                 options->hostname);
-        return true;
-    }
-    if (!identity_load(&identity, options, false, error, size))
-        return false;
-    identity_free(&identity);
+    X509_up_ref(first->pair.leaf);
+    *leaf = first->pair.leaf;
     return true;
+}
+
+void certificate_note_renewal(struct certificate *certificate, size_t slot, const char *sentence,
+                              int64_t when, int64_t next)
+{
+    state_note_renewal(&certificate->state, slot, sentence, when, next);
+}
+
+const char *certificate_pin(const struct certificate *certificate)
+{
+    for (size_t i = 0; i < certificate->slot_count; i++) {
+        const struct identity *first = slot_first(&certificate->slots[i]);
+
+        if (certificate->slots[i].addresses && first && first->self_signed)
+            return first->pin;
+    }
+    return "";
 }

@@ -1,42 +1,46 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// What the relay shows in a TLS handshake: its certificate, and behind it the meta certificate with
-// its key. Made whole and then only read; a change makes a new one.
+// A certificate with its chain and key that was read from files and found fit to serve. Made whole
+// and then only read; a change makes a new one. Blocking; any thread.
 #ifndef DERPER_SERVER_IDENTITY_H
 #define DERPER_SERVER_IDENTITY_H
 
-#include "base/key.h"
+#include "certgen/error.h"
 #include "certgen/pair.h"
 #include "certgen/pin.h"
-#include "server/options.h"
+#include "io/tls.h"
 
-#include <openssl/ssl.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <time.h>
 
 struct identity {
     struct cert_pair pair;
-    const char *hostname; // required as server name; NULL = any
+    struct cert_paths paths;
+    const char *layout; // how the files were found; a constant
     bool self_signed;
+    char chain_fault[CERT_ERROR_BYTES]; // "" or what is odd about the chain, which still serves
     char pin[CERT_PIN_CHARS + 1];
     time_t not_after;
 };
 
-// Loads the pair of the certificate folder; for an IP address without one, `create` makes it. False
-// with a sentence in `error`; `identity` is then empty. Blocking.
-bool identity_load(struct identity *identity, const struct options *options, bool create,
-                   char *error, size_t size);
+// Loads the files. True when the certificate covers each of the names, is valid now, and OpenSSL
+// takes it for a server. False with a sentence in `error`; `identity` is then empty.
+bool identity_load(struct identity *identity, const struct cert_paths *paths, const char *layout,
+                   const char *const *names, size_t name_count, char *error, size_t size);
 
-// Looks at the files without changing them: `*absent` when identity_load would make a self-signed
-// pair. False, with a sentence, when it would fail at that.
-bool identity_check(bool *absent, const struct options *options, char *error, size_t size);
-
+// Harmless on zeroed memory, and twice.
 void identity_free(struct identity *identity);
 
-// A TLS context with a meta certificate of its own, to be made anew before that one ends. NULL with
-// a sentence.
-SSL_CTX *identity_context(const struct identity *identity, const struct key *relay_key, char *error,
-                          size_t size);
+// Whether both serve the same: the chain counts, names of files do not.
+bool identity_equal(const struct identity *a, const struct identity *b);
+
+// Whether both have keys of the same kind: RSA or another.
+bool identity_same_kind(const struct identity *a, const struct identity *b);
+
+const char *identity_kind(const struct identity *identity); // "rsa" or "ecdsa"
+
+// As a TLS context takes it; belongs to the identity.
+struct tls_pair identity_tls_pair(const struct identity *identity);
 
 #endif

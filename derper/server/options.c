@@ -222,6 +222,31 @@ static bool refuse_letsencrypt(const struct reader *reader)
                 options->listen_port);
 }
 
+// Files named outright are manual mode, unless that was said to be another.
+static bool decide_pairs(const struct reader *reader)
+{
+    struct options *options = reader->options;
+    const size_t certs = options->certs.count, keys = options->keys.count;
+
+    if (certs == 0 && keys > 0)
+        return fail(reader, "--key needs --cert; give the certificate's file with it.");
+    if (certs > OPTIONS_PAIRS_MAX)
+        return fail(reader, "--cert is given more than twice; give one file with an RSA and one "
+                            "with an ECDSA certificate.");
+    if (keys > 0 && keys != certs)
+        return fail(reader, "--key and --cert are not given equally often; give a --key for each "
+                            "--cert, in the same order.");
+    if (certs == 0)
+        return true;
+    if (!was_given(reader, "certmode"))
+        options->cert_mode = CERT_MODE_MANUAL;
+    if (options->cert_mode != CERT_MODE_MANUAL)
+        return fail(reader, "--cert goes with --certmode=manual only; leave one of them out.");
+    if (strcmp(options->tls, "off") == 0)
+        warn(options, "--cert does nothing with --tls=off");
+    return true;
+}
+
 static bool decide_tls(const struct reader *reader)
 {
     struct options *options = reader->options;
@@ -283,7 +308,7 @@ static bool decide_certificates(const struct reader *reader)
     }
     if (!options->serve_tls)
         return true;
-    if (options->cert_dir[0] == '\0')
+    if (options->cert_dir[0] == '\0' && options->certs.count == 0)
         return fail(reader, was_given(reader, "certdir")
                                 ? "--certdir is empty; give the folder with the certificate."
                                 : "--certdir is needed, as the environment names no home folder; "
@@ -403,8 +428,9 @@ static bool decide(struct reader *reader)
         !refuse_not_built(reader))
         return false;
     apply_dev(reader);
-    if (!decide_tls(reader) || !decide_certificates(reader) || !decide_ports(reader) ||
-        !decide_limits(reader) || !decide_key(reader) || !refuse_no_list(reader))
+    if (!decide_pairs(reader) || !decide_tls(reader) || !decide_certificates(reader) ||
+        !decide_ports(reader) || !decide_limits(reader) || !decide_key(reader) ||
+        !refuse_no_list(reader))
         return false;
     warn_access(reader);
     warn_mesh_file(reader);

@@ -18,8 +18,10 @@
 
 #define OPTIONS_PATH_BYTES 4096    // with the final NUL; longer paths are refused
 #define OPTIONS_HOSTNAME_CHARS 253 // the longest name that DNS has
-#define OPTIONS_ERROR_BYTES 768    // enough for every error sentence
-#define OPTIONS_WARNING_BYTES 384  // longer ones are cut
+#define OPTIONS_HOSTNAMES_MAX 16
+#define OPTIONS_PAIRS_MAX 2       // of certificate and key: RSA and ECDSA
+#define OPTIONS_ERROR_BYTES 768   // enough for every error sentence
+#define OPTIONS_WARNING_BYTES 384 // longer ones are cut
 #define OPTIONS_WARNINGS_MAX 8
 #define OPTIONS_RANGES_MAX 64 // in a list of address ranges
 #define OPTIONS_LIST_MAX 16   // of a flag that may be given several times
@@ -61,7 +63,12 @@ struct options {
     char cert_dir[OPTIONS_PATH_BYTES];  // --certdir or its default; not "" when serve_tls
     char key_path[OPTIONS_PATH_BYTES];  // -c or its default; "" = a fresh key at each start (--dev)
     bool key_path_is_default;           // log "no config path specified; using …"
-    bool hostname_is_ip;
+    size_t hostname_count;              // at least 1
+    char hostnames[OPTIONS_HOSTNAMES_MAX][OPTIONS_HOSTNAME_CHARS + 1]; // --hostname, each a DNS
+                                                                       // name, or an IP address
+                                                                       // without brackets
+    char hostname[OPTIONS_HOSTNAME_CHARS + 1];                         // the first
+    bool hostname_is_ip;                                               // the first is
     bool hostname_given; // false: `hostname` is only the original's default
 
     // --- Flags of Tailscale's derper. ---
@@ -73,9 +80,9 @@ struct options {
     const char *config_path; // -c as it was written
     const char *cert_mode_name;
     enum cert_mode cert_mode;
-    const char *cert_dir_given; // --certdir as it was written
-    const char *hostname;       // a DNS name, or an IP address without brackets
-    const char *home;           // the URL, with HOME_PAGE_REDIRECT
+    const char *cert_dir_given;  // --certdir as it was written
+    const char *hostnames_given; // --hostname as it was written
+    const char *home;            // the URL, with HOME_PAGE_REDIRECT
     enum home_page home_page;
     int64_t tcp_keepalive_time_ns;   // negative = no keep-alive; 0 = 15 s, as Go does
     int64_t tcp_user_timeout_ns;     // 0 = the system's
@@ -89,13 +96,15 @@ struct options {
     bool verify_client_url_fail_open;
 
     // --- Ours. ---
-    bool check;                // check the configuration and exit
-    bool debug;                // log debug lines
-    bool stun_any;             // answer every RFC 8489 binding request
-    int workers;               // 0 = as many as CPUs that the process may use
-    const char *tls;           // "auto" or "off"
-    const char *tls_engine;    // "detached" or "openssl"
-    const char *proxies_given; // --proxy-protocol-from as it was written
+    struct option_list certs, keys; // of --cert and --key: in the same order; no key at all = the
+                                    // certificates' files hold them
+    bool check;                     // check the configuration and exit
+    bool debug;                     // log debug lines
+    bool stun_any;                  // answer every RFC 8489 binding request
+    int workers;                    // 0 = as many as CPUs that the process may use
+    const char *tls;                // "auto" or "off"
+    const char *tls_engine;         // "detached" or "openssl"
+    const char *proxies_given;      // --proxy-protocol-from as it was written
     size_t proxy_count;
     struct prefix proxies[OPTIONS_RANGES_MAX];
     const char *allow_keys;       // "" = none

@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/un.h>
 
 #define PORT_CHARS_MAX 5
@@ -120,6 +121,45 @@ bool accept_listen(struct options *options, const char *value, char *why, size_t
     return true;
 }
 
+// --- Lists ---
+
+struct word {
+    const char *text;
+    size_t len;
+};
+
+// The next of several words that commas separate, without the blanks around it; empty ones do not
+// count. False at the end.
+static bool next_word(const char **list, struct word *word)
+{
+    while (**list != '\0') {
+        const char *start = *list + strspn(*list, " \t");
+        const char *end = *list + strcspn(*list, ",");
+
+        *list = end + (*end == ',');
+        while (end > start && (end[-1] == ' ' || end[-1] == '\t'))
+            end--;
+        if (end > start) {
+            *word = (struct word){start, (size_t)(end - start)};
+            return true;
+        }
+    }
+    return false;
+}
+
+// `wrong` is about one word of several, which it then quotes, or about the whole value.
+static bool reject_word(char *why, size_t size, const char *value, const struct word *bad,
+                        const char *wrong)
+{
+    char quoted[QUOTED_BYTES];
+
+    if (bad->len == strlen(value))
+        return reject(why, size, wrong);
+    snprintf(why, size, "has \"%s\", which %s",
+             text_escape(quoted, sizeof quoted, bad->text, bad->len), wrong);
+    return false;
+}
+
 // --- Names ---
 
 bool accept_cert_mode(struct options *options, const char *value, char *why, size_t size)
@@ -219,21 +259,72 @@ static const char *dns_name_wrong(const char *value)
     return NULL;
 }
 
-bool accept_hostname(struct options *options, const char *value, char *why, size_t size)
+static bool is_address(const char *value)
 {
     uint8_t address[sizeof(struct in6_addr)];
-    const bool is_ip =
-        inet_pton(AF_INET, value, address) == 1 || inet_pton(AF_INET6, value, address) == 1;
-    const char *wrong = NULL;
 
-    if (!is_ip) {
-        wrong = hostname_wrong_shape(value);
-        if (!wrong)
-            wrong = dns_name_wrong(value);
+    return inet_pton(AF_INET, value, address) == 1 || inet_pton(AF_INET6, value, address) == 1;
+}
+
+static const char *hostname_wrong(const char *value)
+{
+    const char *wrong = is_address(value) ? NULL : hostname_wrong_shape(value);
+
+    return wrong || is_address(value) ? wrong : dns_name_wrong(value);
+}
+
+static bool is_among(const char (*names)[OPTIONS_HOSTNAME_CHARS + 1], size_t count,
+                     const char *name)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcasecmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
+_Static_assert(OPTIONS_HOSTNAMES_MAX == 16, "the sentence below");
+
+// Names separated by commas; what is empty does not count, unless all is. NULL, or what is wrong
+// with the word `bad`.
+static const char *read_hostnames(const char *list, char (*out)[OPTIONS_HOSTNAME_CHARS + 1],
+                                  size_t *count, struct word *bad)
+{
+    char name[OPTIONS_HOSTNAME_CHARS + 1];
+    const char *wrong;
+
+    *bad = (struct word){list, strlen(list)};
+    if (strspn(list, ", ") == strlen(list))
+        return hostname_wrong("");
+    while (next_word(&list, bad)) {
+        if (bad->len >= sizeof name)
+            return "is longer than a name may be; give one of at most 253 characters";
+        memcpy(name, bad->text, bad->len);
+        name[bad->len] = '\0';
+        wrong = hostname_wrong(name);
+        if (wrong)
+            return wrong;
+        if (is_among((const char(*)[sizeof name])out, *count, name))
+            return "is there twice; leave it out once";
+        if (*count == OPTIONS_HOSTNAMES_MAX)
+            return "is one name too many; give at most 16";
+        strcpy(out[(*count)++], name);
     }
+    return NULL;
+}
+
+bool accept_hostname(struct options *options, const char *value, char *why, size_t size)
+{
+    char names[OPTIONS_HOSTNAMES_MAX][OPTIONS_HOSTNAME_CHARS + 1];
+    struct word bad;
+    size_t count = 0;
+    const char *wrong = read_hostnames(value, names, &count, &bad);
+
     if (wrong)
-        return reject(why, size, wrong);
-    options->hostname_is_ip = is_ip;
+        return reject_word(why, size, value, &bad, wrong);
+    memcpy(options->hostnames, names, sizeof names);
+    options->hostname_count = count;
+    strcpy(options->hostname, names[0]);
+    options->hostname_is_ip = is_address(names[0]);
     return true;
 }
 
@@ -268,11 +359,6 @@ bool accept_home(struct options *options, const char *value, char *why, size_t s
 
 // --- Address ranges ---
 
-struct word {
-    const char *text;
-    size_t len;
-};
-
 _Static_assert(OPTIONS_RANGES_MAX == 64, "the sentence below");
 
 // Ranges separated by commas, and with `single` also addresses alone; what is empty does not count.
@@ -281,20 +367,13 @@ static const char *read_ranges(const char *list, bool single,
                                struct prefix out[static OPTIONS_RANGES_MAX], size_t *count,
                                struct word *bad)
 {
-    for (size_t len; *list != '\0'; list += len + (list[len] == ',')) {
-        const char *start = list + strspn(list, " \t");
-        const char *end = list + (len = strcspn(list, ","));
+    while (next_word(&list, bad)) {
         char address[INET6_ADDRSTRLEN];
 
-        while (end > start && (end[-1] == ' ' || end[-1] == '\t'))
-            end--;
-        if (end <= start)
-            continue;
-        *bad = (struct word){start, (size_t)(end - start)};
         if (*count == OPTIONS_RANGES_MAX)
             return "is one range too many; give at most 64";
-        snprintf(address, sizeof address, "%.*s", (int)bad->len, start);
-        if (!prefix_from_text(&out[*count], start, bad->len) &&
+        snprintf(address, sizeof address, "%.*s", (int)bad->len, bad->text);
+        if (!prefix_from_text(&out[*count], bad->text, bad->len) &&
             !(single && bad->len < sizeof address && prefix_from_address(&out[*count], address)))
             return "is not an address range; give ranges such as 10.0.0.0/8 or 2001:db8::/32, "
                    "separated by commas";

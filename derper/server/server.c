@@ -55,7 +55,8 @@ struct server {
     struct server_limits limits; // of --rate-config
     struct stun_responder stun;
     struct web web;
-    struct metric_source sources[2];
+    struct metric_source sources[3];
+    struct debug_section section;
     struct prefix debug_prefixes[DEBUG_PREFIXES_MAX];
 
     int *main_fds, *http_fds;
@@ -228,14 +229,18 @@ static void start_web(struct server *server)
         .https_port = server->main_port,
         .http_port = server->http_port,
         .sources = server->sources,
-        .source_count = sizeof server->sources / sizeof server->sources[0],
+        .source_count = options->serve_tls ? 3 : 2,
         .check = desk_health,
         .check_data = &server->admission,
+        .sections = options->serve_tls ? &server->section : NULL,
+        .section_count = options->serve_tls ? 1 : 0,
         .certificate_not_after = options->serve_tls ? &server->certificate.not_after : NULL,
     };
 
     server->sources[0] = (struct metric_source){write_stun_metrics, server};
     server->sources[1] = (struct metric_source){admission_write_metrics, server->admission.access};
+    server->sources[2] = (struct metric_source){state_write_metrics, &server->certificate.state};
+    server->section = (struct debug_section){state_write_page, &server->certificate.state};
     fill_debug_rule(server, &config.debug);
     web_init(&server->web, &config);
 }
@@ -397,7 +402,7 @@ static void announce(struct server *server)
         .main_port = server->main_port,
         .http_port = server->http_port,
         .stun_port = server->options->stun_port,
-        .pin = server->certificate.identity.self_signed ? server->certificate.identity.pin : "",
+        .pin = certificate_pin(&server->certificate),
     };
 
     announce_start(&announcement);

@@ -141,6 +141,8 @@ static void serve_index(const struct web *web, struct http_conn *conn)
                      "<link rel=\"stylesheet\" href=\"/style.css\">\n"
                      "</head>\n<body>\n<main>\n<h1>derper debug</h1>\n");
     put_facts(web, &page);
+    for (size_t i = 0; i < web->config.section_count; i++)
+        web->config.sections[i].write(&page, web->config.sections[i].data);
     page_text(&page, "<ul>\n");
     for (size_t i = 0; i < PAGES; i++)
         if (pages[i].title)

@@ -41,6 +41,13 @@ struct web_upgrade {
 typedef void (*web_upgrade_cb)(struct http_conn *conn, const struct web_upgrade *upgrade,
                                void *data);
 
+// What one part of the process shows on /debug/, in HTML. As with metric_source, on any worker's
+// thread.
+struct debug_section {
+    void (*write)(struct page *page, void *data);
+    void *data;
+};
+
 // Everything pointed to outlives the struct web; nothing is changed or freed.
 struct web_config {
     struct relay *relay;  // started, or about to be: it is first looked at by a request
@@ -63,6 +70,9 @@ struct web_config {
 
     const struct metric_source *sources; // appended to the metrics of relay and io
     size_t source_count;
+
+    const struct debug_section *sections; // behind the facts of /debug/
+    size_t section_count;
 
     // For /debug/check, on any worker's thread; must not block. False, with a sentence, when
     // something is wrong. May be NULL.

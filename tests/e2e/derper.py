@@ -278,6 +278,12 @@ class Derper:
         assert response.status == 200, response
         return response.text
 
+    def get_debug(self, sni=None):
+        """The page /debug/, for a relay whose name is not the usual one."""
+        link = self.tcp()
+        link.start_tls(sni or self.sni)
+        return link.request("GET", "/debug/").text
+
     def varz(self):
         return varz.parse(self.varz_text(), strict=OURS)
 

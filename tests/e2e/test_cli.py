@@ -118,7 +118,7 @@ BAD_LINES = {
     "unknown flag": (["--no-such-flag"], "no-such-flag"),
     "unknown flag with a value": (["-bogus=1"], "bogus"),
     "abbreviation": (["--hostnam=x"], "hostnam"),
-    "another abbreviation": (["--cert=x"], "cert"),
+    "another abbreviation": (["--certd=x"], "certd"),
     "upper case": (["--Hostname=x"], "Hostname"),
     "three dashes": (["---a=:1"], "---a"),
     "equals sign alone": (["--=x"], "--=x"),

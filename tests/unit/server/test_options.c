@@ -101,6 +101,8 @@ static const struct {
     {"verify-grace", "30s"},
     {"allow-keys", "/keys"},
     {"recheck", "0"},
+    {"cert", "/c.pem"},
+    {"key", "/k.pem"},
     {"tls", "off"},
     {"tls-engine", "openssl"},
     {"proxy-protocol-from", "10.0.0.0/8"},
@@ -508,6 +510,24 @@ static void test_default_hostname_is_worth_a_warning(void **state)
     assert_int_equal(options.warning_count, 0);
 }
 
+static void test_files_named_outright(void **state)
+{
+    (void)state;
+    assert_parses(&root, "--cert=/c.pem --hostname=a.example");
+    assert_true(options.serve_tls && options.cert_mode == CERT_MODE_MANUAL);
+    assert_int_equal(options.certs.count, 1);
+    assert_int_equal(options.keys.count, 0);
+    assert_parses(&root, "--cert=/c --key=/k --cert=/d --key=/l --hostname=a.example --certdir=");
+    assert_string_equal(options.certs.items[1], "/d");
+    assert_string_equal(options.keys.items[1], "/l");
+    assert_refused(&root, "--certmode=manual --key=/k", "--key needs --cert");
+    assert_refused(&root, "--cert=/c --cert=/d --key=/k", "not given equally often");
+    assert_refused(&root, "--cert=/c --cert=/d --cert=/e", "more than twice");
+    assert_refused(&root, "--cert=/c --certmode=letsencrypt", "--certmode=manual only");
+    assert_parses(&root, "--cert=/c --tls=off --hostname=a.example");
+    assert_non_null(strstr(options.warnings[0], "--cert does nothing"));
+}
+
 static void test_help_names_every_flag(void **state)
 {
     char *text = NULL;
@@ -556,6 +576,7 @@ int main(void)
         cmocka_unit_test(test_accept_limits),
         cmocka_unit_test(test_access_flags_in_vain),
         cmocka_unit_test(test_default_hostname_is_worth_a_warning),
+        cmocka_unit_test(test_files_named_outright),
         cmocka_unit_test(test_help_names_every_flag),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

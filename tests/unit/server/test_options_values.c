@@ -172,6 +172,10 @@ static const struct {
     {"256.1.1.1", "looks like an IP address"},
     {"1.2.3", "looks like an IP address"},
     {"0123456789012345678901234567890123456789012345678901234567890123.com", "is not a host name"},
+    {",", "is empty"},
+    {"a.example,b_,-c", "has \"-c\", which is not a host name"},
+    {"a.example, A.Example", "has \"A.Example\", which is there twice"},
+    {"a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q", "has \"q\", which is one name too many"},
 };
 
 static void test_hostname(void **state)
@@ -193,6 +197,19 @@ static void test_hostname(void **state)
     name[OPTIONS_HOSTNAME_CHARS] = '.';
     name[OPTIONS_HOSTNAME_CHARS + 2] = '\0';
     assert_refused("--hostname", name, "is longer than a name may be");
+}
+
+static void test_several_hostnames(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("--hostname", " derp.example.com,,203.0.113.1 , 2001:db8::1,"),
+                     OPTIONS_OK);
+    assert_int_equal(options.hostname_count, 3);
+    assert_string_equal(options.hostname, "derp.example.com");
+    assert_false(options.hostname_is_ip);
+    assert_string_equal(options.hostnames[0], "derp.example.com");
+    assert_string_equal(options.hostnames[1], "203.0.113.1");
+    assert_string_equal(options.hostnames[2], "2001:db8::1");
 }
 
 static void test_home(void **state)
@@ -519,6 +536,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_listen, reset),
         cmocka_unit_test_setup(test_hostname, reset),
+        cmocka_unit_test_setup(test_several_hostnames, reset),
         cmocka_unit_test_setup(test_home, reset),
         cmocka_unit_test_setup(test_numbers, reset),
         cmocka_unit_test_setup(test_lists, reset),
