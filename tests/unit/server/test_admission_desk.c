@@ -22,6 +22,7 @@
 #define CROWD 8
 #define PATIENCE_MS 20000
 #define RECHECK_MS 200
+#define GRACE_NS INT64_C(60000000000)
 #define CLIENT_INFO "{\"version\":2,\"CanAckPings\":true}"
 #define ALLOW "HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{\"Allow\":true}"
 #define DENY "HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{\"Allow\":false}"
@@ -405,6 +406,46 @@ static void test_past(void **state)
     assert_int_equal(verdicts(ACCESS_UNANSWERED), 1);
 }
 
+static void expect_verdict(size_t worker, bool in)
+{
+    struct peer *peer = come(worker);
+
+    if (in)
+        expect_in(peer);
+    else
+        expect_out(peer);
+    leave(peer);
+}
+
+static void test_fail_open(void **state)
+{
+    struct options options = start_servers("", "");
+
+    (void)state;
+    options.verify_client_url_fail_open = true;
+    start(&options, 0);
+    expect_verdict(0, true);
+    servers[0].data = servers[1].data = BROKEN;
+    expect_verdict(0, false);
+    assert_int_equal(counter_read(&access_counters(desk.access)->failed_open), 1);
+}
+
+static void test_grace(void **state)
+{
+    struct options options = start_servers(ALLOW, ALLOW);
+    struct peer *peer;
+
+    (void)state;
+    options.verify_grace_ns = GRACE_NS;
+    start(&options, RECHECK_MS);
+    peer = come(1);
+    expect_in(peer);
+    servers[0].data = servers[1].data = BROKEN;
+    WAIT(counter_read(&access_counters(desk.access)->graced) > 0);
+    expect_verdict(0, false); // somebody else
+    leave(peer);
+}
+
 // A client that goes ends its question, and the desk ends those that are left.
 static void test_cancelled(void **state)
 {
@@ -447,9 +488,9 @@ static int group_teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_wanted), TEST(test_descriptors), TEST(test_faults),
-        TEST(test_check),  TEST(test_health),      TEST(test_allow_keys),
-        TEST(test_urls),   TEST(test_past),        TEST(test_cancelled),
+        TEST(test_wanted),    TEST(test_descriptors), TEST(test_faults), TEST(test_check),
+        TEST(test_health),    TEST(test_allow_keys),  TEST(test_urls),   TEST(test_past),
+        TEST(test_cancelled), TEST(test_fail_open),   TEST(test_grace),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
