@@ -10,11 +10,11 @@ import select
 import socket
 import ssl
 import struct
-import time
 
 from nacl.exceptions import CryptoError
 from nacl.public import Box, PrivateKey, PublicKey
 
+from stalls import now
 from waiting import PATIENCE, QUIET
 
 MAGIC = bytes.fromhex("44455250f09f9491")
@@ -218,13 +218,15 @@ class Link:
         """Raw bytes; empty at the end of the stream."""
         poll = select.poll()  # select() takes no descriptor above 1023
         poll.register(self.socket, select.POLLIN)
-        if not poll.poll(max(patience, 0) * 1000):
-            raise Quiet
+        deadline = now() + max(patience, 0)
+        while not poll.poll(max(deadline - now(), 0) * 1000):
+            if now() >= deadline:
+                raise Quiet
         return self.socket.recv(65536)
 
     def read_some(self, patience=PATIENCE):
         """Whatever comes next. Closed at the end, Quiet when nothing comes in time."""
-        deadline = time.monotonic() + patience
+        deadline = now() + patience
         while True:
             try:
                 if not self.tls:
@@ -235,7 +237,7 @@ class Link:
                 data = self.read_tls()
                 if data:
                     return data
-                self.feed_tls(deadline - time.monotonic())
+                self.feed_tls(deadline - now())
             except OSError as fault:
                 raise Closed(str(fault)) from None
 
@@ -251,9 +253,9 @@ class Link:
         return data
 
     def fill(self, count, patience=PATIENCE):
-        deadline = time.monotonic() + patience
+        deadline = now() + patience
         while len(self.received) < count:
-            self.received += self.read_some(deadline - time.monotonic())
+            self.received += self.read_some(deadline - now())
 
     def take(self, count):
         data = bytes(self.received[:count])
@@ -265,10 +267,10 @@ class Link:
         return self.take(count)
 
     def read_to_end(self, patience=PATIENCE):
-        deadline = time.monotonic() + patience
+        deadline = now() + patience
         try:
             while True:
-                self.received += self.read_some(deadline - time.monotonic())
+                self.received += self.read_some(deadline - now())
         except Closed:
             return self.take(len(self.received))
 
@@ -319,9 +321,9 @@ class Link:
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
     def read_head(self, patience=PATIENCE):
-        deadline = time.monotonic() + patience
+        deadline = now() + patience
         while b"\r\n\r\n" not in self.received:
-            self.received += self.read_some(deadline - time.monotonic())
+            self.received += self.read_some(deadline - now())
         head = self.take(self.received.index(b"\r\n\r\n"))
         self.take(4)
         return Response(head)
@@ -421,19 +423,19 @@ class Peer(Link):
     # Frames
 
     def read_frame(self, patience=PATIENCE):
-        deadline = time.monotonic() + patience
+        deadline = now() + patience
         self.fill(5, patience)
         length = struct.unpack(">I", self.received[1:5])[0]
         assert length <= MAX_PACKET_BYTES + KEY_BYTES, f"frame of {length} bytes"
-        self.fill(5 + length, deadline - time.monotonic())
+        self.fill(5 + length, deadline - now())
         whole = self.take(5 + length)
         return whole[0], whole[5:]
 
     def next_frame(self, patience=PATIENCE):
         """The next frame that is not a KeepAlive."""
-        deadline = time.monotonic() + patience
+        deadline = now() + patience
         while True:
-            kind, payload = self.read_frame(deadline - time.monotonic())
+            kind, payload = self.read_frame(deadline - now())
             if kind != KEEP_ALIVE:
                 return kind, payload
             assert payload == b""

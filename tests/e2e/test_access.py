@@ -17,6 +17,7 @@ from derper import BINARY, SANITIZED, environment, workers
 from peer import Closed, frame, send_packet
 from sources import Agent, Verify
 from slow import slow_case
+from stalls import now
 from waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.ours
@@ -430,7 +431,7 @@ def test_a_dead_agent_keeps_nobody(start, folder, made):
                   "--recheck=500ms")
     first, second = relay.join(stays), relay.join(goes)
     agent.members.discard(second.public)
-    second.expect_closed(3)
+    second.expect_closed(PATIENCE)
     relay.wait_log(r"client nodekey:\w{64} from 127\.0\.0\.1 is closed, as its access was withdrawn: no tailscaled")
     first.fence()
 
@@ -496,14 +497,14 @@ def test_crowd_at_a_slow_source(start, request, kind):
         for peer in peers:
             peer.read_upgrade()
             peer.write(peer.client_info())
-        last = time.monotonic()
+        last = now()
         for peer in peers:
             try:
-                peer.read_frame(max(1, last + LIMIT + PATIENCE - time.monotonic()))
+                peer.read_frame(max(1, last + LIMIT + PATIENCE - now()))
             except Closed:
                 again.append(peer.key)
                 peer.close()
-        longest = max(longest, time.monotonic() - last)
+        longest = max(longest, now() - last)
         asked = set(source.asked)
         assert all(bytes(k.public_key) in asked for k in set(waiting) - set(again))
         waiting = again

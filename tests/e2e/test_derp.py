@@ -17,7 +17,8 @@ from peer import (CLIENT_INFO, CLOSE_PEER, FORWARD_PACKET, GONE_DISCONNECTED, GO
                   NOTE_PREFERRED, PEER_GONE, PING, PONG, RECV_PACKET, RESTARTING, RUST_INFO, SEND_PACKET,
                   WATCH_CONNS, Closed, Quiet, disco, frame, send_packet)
 from slow import slow_case
-from waiting import QUIET, despite_stalls, wait_until
+from stalls import despite_stalls
+from waiting import QUIET, wait_until
 
 ours = pytest.mark.ours
 

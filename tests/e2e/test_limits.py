@@ -12,7 +12,8 @@ import pytest
 
 from derper import SANITIZED, workers
 from peer import KEEP_ALIVE, PING, PONG, RECV_PACKET, RUST_INFO, SERVER_INFO, Closed, frame, send_packet
-from waiting import despite_stalls, wait_until
+from stalls import despite_stalls
+from waiting import wait_until
 
 pytestmark = pytest.mark.ours
 

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Waiting by polling: a test never sleeps in the hope that something has happened meanwhile."""
-import functools
 import time
 
 # Bounds every wait for something that should come soon; only a failing test spends it.
@@ -20,18 +19,3 @@ def wait_until(condition, what, patience=PATIENCE, pause=0.02):
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {patience:g} s in vain for {what}")
         time.sleep(pause)
-
-
-def despite_stalls(test):
-    """For what holds only while nobody is off the CPU for long: a busy machine spoils one attempt, a wrong relay all."""
-    @functools.wraps(test)
-    def attempts(**arguments):
-        for _ in range(3):
-            try:
-                return test(**arguments)
-            except AssertionError as fault:
-                print(f"spoiled: {fault}")
-                last = fault
-        raise last
-
-    return attempts

@@ -8,7 +8,8 @@ import tempfile
 
 import pytest
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "e2e")]  # of stalls.py
 
 from tailnet import programs  # noqa: E402 (the path comes first)
 from tailnet.namespace import PREFIX, namespace_of  # noqa: E402

@@ -2,14 +2,19 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Those parts of the tailnet that need no root."""
 import os
+import signal
 import socket
 import sys
 import tempfile
+import time
 import unittest
 import unittest.mock
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "e2e")]  # of stalls.py
 sys.dont_write_bytecode = True
+
+import stalls  # noqa: E402 (path first)
 
 from tailnet import (authority, flow, headscale, namespace, node, program, programs, relay,  # noqa: E402 (path first)
                      traffic, waiting)
@@ -113,6 +118,63 @@ class Waiting(unittest.TestCase):
     def test_says_for_what(self):
         with self.assertRaisesRegex(waiting.TooLate, "for the moon"):
             waiting.wait_until(lambda: False, "the moon", patience_s=0.01, pause_s=0.001)
+
+
+def stand_still(seconds):
+    """As if the machine did: nothing of this process runs."""
+    here = os.getpid()
+    if os.fork() == 0:
+        os.kill(here, signal.SIGSTOP)
+        time.sleep(seconds)
+        os.kill(here, signal.SIGCONT)
+        os._exit(0)
+    time.sleep(seconds / 2)  # at the latest
+    os.wait()
+
+
+class Stalls(unittest.TestCase):
+    def test_the_clock_stands_still_with_the_machine(self):
+        stalls.now()
+        time.sleep(0.1)
+        begin_s, awake_s = time.monotonic(), stalls.now()
+        stand_still(0.6)
+        self.assertGreater(time.monotonic() - begin_s, 0.6)
+        self.assertLess(stalls.now() - awake_s, 0.5)
+        awake_s = stalls.now()
+        time.sleep(0.5)
+        self.assertGreater(stalls.now() - awake_s, 0.1)  # but goes on
+
+    def attempts(self, lost_s):
+        """How often a test that always fails is done when there was a stall in each."""
+        done = []
+
+        @stalls.despite_stalls
+        def test():
+            done.append(1)
+            assert False
+
+        with unittest.mock.patch.object(stalls, "lost_s", side_effect=(lost_s * n for n in range(100))):
+            with self.assertRaises(AssertionError):
+                test()
+        return len(done)
+
+    def test_what_fails_without_a_stall_has_failed(self):
+        self.assertEqual(self.attempts(0), 1)
+
+    def test_what_fails_each_time_has_failed(self):
+        self.assertEqual(self.attempts(2), stalls.ATTEMPTS)
+
+    def test_a_spoiled_attempt_is_done_again(self):
+        done = []
+
+        @stalls.despite_stalls
+        def test(**named):
+            done.append(named)
+            assert len(done) == 2
+
+        with unittest.mock.patch.object(stalls, "lost_s", side_effect=(2 * n for n in range(100))):
+            test(a=1)
+        self.assertEqual(done, [{"a": 1}, {"a": 1}])
 
 
 class Traffic(unittest.TestCase):

@@ -2,6 +2,7 @@
 """TCP between two real tailscaled through the relay, one of them behind a slow link."""
 import pytest
 
+from stalls import despite_stalls
 from tailnet import flow
 from tailnet.tailnet import Link, Tailnet
 
@@ -19,12 +20,14 @@ def fixture_tailnet(binary, leaves_nothing):
         yield tailnet
 
 
+@despite_stalls
 def test_flow_fills_a_slow_link(tailnet):
     a, b = tailnet.nodes.values()
     result = flow.measure(tailnet, a, b, flows=1, seconds=4)
     assert SLOW.mbit_per_s * 0.7 < result["mbit_per_s"] < SLOW.mbit_per_s, result
 
 
+@despite_stalls
 def test_queue_stays_short_on_a_slow_link(tailnet):
     """Without delay control it is 0.8 to 1.1 s long."""
     a, b = tailnet.nodes.values()

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from stalls import despite_stalls
 from tailnet import traffic
 from tailnet.flow import PORT, PYTHON
 from tailnet.waiting import wait_until
@@ -66,6 +67,7 @@ def check_nobody_was_refused(relay):
 
 
 @pytest.mark.parametrize("part", ["tailscaled", "Headscale"])
+@despite_stalls
 def test_who_is_in_stays_while_what_is_asked_restarts(network, agent, arguments, part, measured):
     a, b = network.nodes.values()
     asked = {"tailscaled": agent, "Headscale": network.headscale}[part]
@@ -87,6 +89,7 @@ def test_who_is_in_stays_while_what_is_asked_restarts(network, agent, arguments,
 
 
 @pytest.mark.parametrize("signal", ["SIGTERM", "SIGKILL"])
+@despite_stalls
 def test_traffic_is_back_soon_after_the_relay_is(network, binary, arguments, signal, measured):
     a, b = network.nodes.values()
     with watching(a, b) as heard:
