@@ -59,7 +59,7 @@ struct acme_config {
     const char *email;   // "" = none
     const char *eab_kid; // external account; "" = none
     const char *eab_key; // base64url or base64
-    const char *profile; // "" = the server's default
+    const char *profile; // "" = the server's default, as with one that has no profiles at all
     unsigned kinds;      // which challenges can be shown: bits of enum acme_challenge_kind
     enum acme_challenge_kind preferred;
     const struct acme_world *world;

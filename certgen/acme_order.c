@@ -193,9 +193,15 @@ static json_t *identifiers(const struct order *order)
     return list;
 }
 
+// What to ask for: a server without profiles makes certificates in one way only.
+static const char *profile_of(const struct acme_session *session)
+{
+    return acme_session_meta(session, "profiles") ? session->config->profile : "";
+}
+
 static bool check_profile(struct acme_session *session)
 {
-    const char *profile = session->config->profile;
+    const char *profile = profile_of(session);
 
     if (!*profile || json_object_get(acme_session_meta(session, "profiles"), profile))
         return true;
@@ -210,8 +216,8 @@ static char *order_request(struct acme_session *session, const struct order *ord
     json_t *request = json_pack("{so}", "identifiers", identifiers(order));
     char *text = NULL;
 
-    if (request && *session->config->profile)
-        json_object_set_new(request, "profile", json_string(session->config->profile));
+    if (request && *profile_of(session))
+        json_object_set_new(request, "profile", json_string(profile_of(session)));
     if (request && replaces && acme_session_url(session, "renewalInfo"))
         json_object_set_new(request, "replaces", json_string(replaces));
     if (request)
