@@ -11,11 +11,12 @@ struct asset {
     size_t len;
 };
 
-// Has the host name's place marked by ASSET_HOSTNAME.
+// Has the places of the host name and of a few words marked by ASSET_HOSTNAME and ASSET_STATUS.
 extern const struct asset asset_landing_html;
 extern const struct asset asset_style_css;
 extern const struct asset asset_favicon_svg;
 
 #define ASSET_HOSTNAME "{{hostname}}"
+#define ASSET_STATUS "{{status}}"
 
 #endif

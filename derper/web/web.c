@@ -133,9 +133,19 @@ static void redirect_to_debug(const struct web *web, struct http_conn *conn,
     answer_redirect(conn, 307, target);
 }
 
+// With one that is fetched, there is a time before the first.
+static bool waits_for_certificate(const struct web *web)
+{
+    const _Atomic int64_t *not_after = web->config.certificate_not_after;
+
+    return web->config.challenges && not_after && *not_after == 0;
+}
+
 static void serve_home(const struct web *web, struct http_conn *conn,
                        const struct http_request *request)
 {
+    const struct page *page;
+
     // An answer of 200 would tell a client of CONNECT that it has its tunnel.
     if (strcmp(request->method, "CONNECT") == 0) {
         answer_line(conn, 405, "Allow: GET, HEAD\r\n", "this is not a proxy");
@@ -144,7 +154,8 @@ static void serve_home(const struct web *web, struct http_conn *conn,
     static_assert(WEB_HOME_URL_MAX_BYTES <= ANSWER_LOCATION_MAX_BYTES, "no URL is cut");
     switch (web->config.home) {
     case WEB_HOME_PAGE:
-        answer_body(conn, TYPE_HTML, web->landing.data, web->landing.len);
+        page = waits_for_certificate(web) ? &web->waiting : &web->landing;
+        answer_body(conn, TYPE_HTML, page->data, page->len);
         break;
     case WEB_HOME_BLANK:
         http_respond(conn, &(struct http_response){.status = 200, .fields = BROWSER_FIELDS});
@@ -241,6 +252,17 @@ static const struct route http_port_routes[] = {
     {"", true, redirect_to_https},
 };
 
+// Before there is a certificate, whom https:// would refuse.
+static const struct route waiting_routes[] = {
+    {"/generate_204", false, serve_no_content},
+    {"/style.css", false, serve_style},
+    {"/favicon.svg", false, serve_icon},
+    {"/debug", false, redirect_to_debug},
+    {"/debug/", true, debug_serve},
+    {PROOF_PATH, true, serve_proof},
+    {"", true, serve_home},
+};
+
 static bool route_fits(const struct route *route, const struct http_text *path)
 {
     const size_t len = strlen(route->path);
@@ -265,22 +287,38 @@ static void serve_main(struct http_conn *conn, const struct http_request *reques
 
 static void serve_http_port(struct http_conn *conn, const struct http_request *request)
 {
-    serve(http_port_routes, conn, request);
+    const bool waits = waits_for_certificate(http_data(conn));
+
+    serve(waits ? waiting_routes : http_port_routes, conn, request);
 }
 
 // --- Beginning and end. ---
 
-static void make_landing(struct page *page, const char *hostname)
+static const char *fill_places(const char *at, const char *end, struct page *page,
+                               const char *hostname, const char *status)
 {
-    const size_t mark_len = strlen(ASSET_HOSTNAME);
-    const char *at = asset_landing_html.data, *mark;
-    const char *end = at + asset_landing_html.len;
+    const size_t left = (size_t)(end - at);
+
+    if (left >= strlen(ASSET_HOSTNAME) && memcmp(at, ASSET_HOSTNAME, strlen(ASSET_HOSTNAME)) == 0) {
+        page_html(page, hostname);
+        return at + strlen(ASSET_HOSTNAME);
+    }
+    if (left >= strlen(ASSET_STATUS) && memcmp(at, ASSET_STATUS, strlen(ASSET_STATUS)) == 0) {
+        page_html(page, status);
+        return at + strlen(ASSET_STATUS);
+    }
+    page_put(page, at, 1);
+    return at + 1;
+}
+
+static void make_landing(struct page *page, const char *hostname, const char *status)
+{
+    const char *at = asset_landing_html.data, *end = at + asset_landing_html.len, *mark;
 
     page_init(page);
-    while ((mark = memmem(at, (size_t)(end - at), ASSET_HOSTNAME, mark_len))) {
+    while ((mark = memchr(at, '{', (size_t)(end - at)))) {
         page_put(page, at, (size_t)(mark - at));
-        page_html(page, *hostname ? hostname : "this server");
-        at = mark + mark_len;
+        at = fill_places(mark, end, page, *hostname ? hostname : "this server", status);
     }
     page_put(page, at, (size_t)(end - at));
 }
@@ -294,10 +332,14 @@ void web_init(struct web *web, const struct web_config *config)
         .start_unix = time(NULL),
         .start_ms = clock_ms(),
     };
-    make_landing(&web->landing, config->hostname);
+    make_landing(&web->landing, config->hostname, "Up and running");
+    make_landing(
+        &web->waiting, config->hostname,
+        "Waiting for its first TLS certificate: the log and the debug pages say how it goes");
 }
 
 void web_deinit(struct web *web)
 {
     page_deinit(&web->landing);
+    page_deinit(&web->waiting);
 }

@@ -88,7 +88,7 @@ struct web {
     struct web_config config;
     struct http_service service;           // for listeners of the main port, TLS or plain
     struct http_service http_port_service; // for listeners of the HTTP port
-    struct page landing;
+    struct page landing, waiting;          // the same, before there is any certificate
     int64_t start_unix;
     uint64_t start_ms;
 };

@@ -713,6 +713,43 @@ static void test_certificate_end(void **state)
     stop();
 }
 
+// --- Before the first certificate that is fetched. ---
+
+// The page that says so stands on both ports, and the relay on neither in the clear.
+static void test_waiting_for_a_certificate(void **state)
+{
+    static _Atomic int64_t not_after;
+    static struct challenges challenges;
+    struct web_config config = usual_config();
+    struct http_answer answer;
+
+    (void)state;
+    challenges_init(&challenges);
+    config.certificate_not_after = &not_after;
+    config.challenges = &challenges;
+    not_after = 0;
+    serve(&config, true);
+    ask(&answer, "GET", "/", "");
+    assert_int_equal(answer.status, 200);
+    assert_non_null(strstr(answer.body, "Waiting for its first TLS certificate"));
+    assert_null(strstr(answer.body, "{{"));
+    free(answer.body);
+    ask(&answer, "GET", "/style.css", "");
+    assert_int_equal(answer.status, 200);
+    free(answer.body);
+    ask(&answer, "GET", "/derp", "Connection: Upgrade\r\nUpgrade: DERP\r\n");
+    assert_int_equal(answer.status, 200);
+    assert_int_equal(upgrades, 0);
+    free(answer.body);
+
+    not_after = 1893456000;
+    ask(&answer, "GET", "/", "");
+    assert_int_equal(answer.status, 302);
+    free(answer.body);
+    stop();
+    challenges_deinit(&challenges);
+}
+
 // --- http-01. ---
 
 #define PROOF "/.well-known/acme-challenge/"
@@ -781,6 +818,7 @@ int main(void)
         MAIN(test_largest_pages_fit),
         cmocka_unit_test(test_too_large_page_is_an_error),
         cmocka_unit_test(test_certificate_end),
+        cmocka_unit_test(test_waiting_for_a_certificate),
         cmocka_unit_test(test_proofs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
