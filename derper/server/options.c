@@ -4,12 +4,17 @@
 // decide.
 #include "server/options.h"
 
+#include "base/address.h"
 #include "base/text.h"
+#include "certgen/acme.h"
+#include "certgen/jose.h"
 #include "server/options_accept.h"
 #include "server/options_table.h"
+#include "server/own_addresses.h"
 
 #include <assert.h>
 #include <math.h>
+#include <sodium.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +24,7 @@
 #define MESH_KEY_PATH "/home/derp/keys/derp-mesh.key"
 #define QUOTED_BYTES 88
 #define ACCEPT_LIMIT_MIN 1e-6 // a second
+#define EAB_KEY_MAX_BYTES 128
 
 struct reader {
     struct options *options;
@@ -197,31 +203,6 @@ static void apply_dev(struct reader *reader)
     options->listen_port = OPTIONS_DEV_PORT;
 }
 
-static bool refuse_letsencrypt(const struct reader *reader)
-{
-    const struct options *options = reader->options;
-
-    if (options->listen_port == 443)
-        return fail(reader,
-                    "--certmode=letsencrypt%s is not built yet, so this derper cannot fetch a "
-                    "certificate: give --certmode=manual with HOSTNAME.crt and HOSTNAME.key in "
-                    "--certdir (an IP address as --hostname gets a self-signed one), or --tls=off "
-                    "behind a proxy that does TLS.",
-                    was_given(reader, "certmode") ? "" : " (the default)");
-    if (was_given(reader, "certmode"))
-        return fail(reader,
-                    "--certmode=letsencrypt on port %d would make Tailscale's derper serve plain "
-                    "HTTP, and this one does not do that unasked: give --certmode=manual for TLS "
-                    "with your own certificate, or --tls=off for plain HTTP behind a proxy that "
-                    "does TLS.",
-                    options->listen_port);
-    return fail(reader,
-                "port %d (-a) leaves open how to serve: give --certmode=manual for TLS with your "
-                "own certificate, --tls=off for plain HTTP behind a proxy that does TLS, or --dev "
-                "to try things out.",
-                options->listen_port);
-}
-
 // Files named outright are manual mode, unless that was said to be another.
 static bool decide_pairs(const struct reader *reader)
 {
@@ -247,24 +228,162 @@ static bool decide_pairs(const struct reader *reader)
     return true;
 }
 
+// Whether certificates are fetched. Tailscale's derper would serve plain HTTP on a port other than
+// 443, and somebody may count on that.
 static bool decide_tls(const struct reader *reader)
 {
     struct options *options = reader->options;
+    const bool manual = options->cert_mode == CERT_MODE_MANUAL;
 
-    options->serve_tls = false;
-    if (strcmp(options->tls, "off") == 0)
+    options->serve_tls = strcmp(options->tls, "off") != 0 && (manual || !options->dev);
+    if (!options->serve_tls || options->listen_port == 443 || was_given(reader, "certmode") ||
+        options->certs.count > 0)
         return true;
-    if (options->cert_mode == CERT_MODE_MANUAL) {
-        options->serve_tls = true;
-        return true;
+    return fail(reader,
+                "port %d (-a) leaves open how to serve: give --certmode=letsencrypt for TLS with a "
+                "certificate that is fetched, --certmode=manual for TLS with your own one, "
+                "--tls=off for plain HTTP behind a proxy that does TLS, or --dev to try things "
+                "out.",
+                options->listen_port);
+}
+
+// --- Certificates that are fetched ---
+
+static void warn_no_acme(const struct reader *reader)
+{
+    static const char *const names[] = {"acme-directory", "acme-ca",      "acme-email",
+                                        "acme-eab-kid",   "acme-eab-key", "acme-ip-certs"};
+    struct options defaults = {0};
+
+    flags_set_defaults(&defaults);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const struct flag *flag = flag_find(names[i], strlen(names[i]));
+
+        if (flag_equal(flag, reader->options, &defaults))
+            continue;
+        warn(reader->options, "--%s does nothing here, as no certificate is fetched%s", names[i],
+             reader->options->serve_tls ? " with --certmode=manual" : " without TLS");
+        return;
     }
-    if (options->dev)
+}
+
+static bool decide_account(const struct reader *reader)
+{
+    const struct options *options = reader->options;
+    const bool kid = *options->acme_eab_kid != '\0', key = *options->acme_eab_key != '\0';
+    uint8_t secret[EAB_KEY_MAX_BYTES];
+    int len;
+
+    if (options->cert_mode == CERT_MODE_GCP && (!kid || !key || *options->acme_email == '\0'))
+        return fail(reader, "--certmode=gcp needs --acme-eab-kid, --acme-eab-key and --acme-email; "
+                            "Google hands out the first two, as in \"gcloud publicca "
+                            "external-account-keys create\".");
+    if (kid != key)
+        return fail(reader, "--acme-eab-kid and --acme-eab-key belong together; give both, as the "
+                            "authority hands them out, or none.");
+    if (!key)
         return true;
-    if (options->cert_mode == CERT_MODE_GCP)
-        return fail(reader, "--certmode=gcp is not built yet, so this derper cannot fetch a "
-                            "certificate: give --certmode=manual, or --tls=off behind a proxy that "
-                            "does TLS.");
-    return refuse_letsencrypt(reader);
+    len = jose_base64_decode(options->acme_eab_key, secret, sizeof secret);
+    sodium_memzero(secret, sizeof secret);
+    return len > 0 || fail(reader, "--acme-eab-key is not a key in base64url or base64; copy it "
+                                   "again from the authority.");
+}
+
+static const char *first_address(const struct options *options)
+{
+    struct in6_addr address;
+
+    for (size_t i = 0; i < options->hostname_count; i++)
+        if (address_from_text(&address, options->hostnames[i]))
+            return options->hostnames[i];
+    return NULL;
+}
+
+// With names only, those addresses of the machine are meant that clients can come to.
+static bool add_own_addresses(const struct reader *reader)
+{
+    struct options *options = reader->options;
+    const size_t room = OPTIONS_HOSTNAMES_MAX - options->hostname_count;
+    char own[OPTIONS_HOSTNAMES_MAX][INET6_ADDRSTRLEN], list[OPTIONS_WARNING_BYTES / 2] = "";
+    const size_t count = reader->world->own_addresses ? reader->world->own_addresses(own, room) : 0;
+    size_t len = 0;
+
+    if (count == 0)
+        return fail(reader,
+                    "--acme-ip-certs finds no public address on this machine; add those "
+                    "that lead here to --hostname, as in %s,192.0.2.1.",
+                    options->hostname);
+    for (size_t i = 0; i < count; i++) {
+        strcpy(options->hostnames[options->hostname_count++], own[i]);
+        if (len < sizeof list)
+            len +=
+                (size_t)snprintf(list + len, sizeof list - len, "%s%s", i > 0 ? ", " : "", own[i]);
+    }
+    warn(options,
+         "--acme-ip-certs: a certificate is fetched for this machine's public addresses, "
+         "%s; to name others, add them to --hostname",
+         list);
+    return true;
+}
+
+static bool decide_addresses(const struct reader *reader)
+{
+    struct options *options = reader->options;
+    const char *address = first_address(options);
+    const bool google = options->cert_mode == CERT_MODE_GCP;
+
+    if (google && (address || options->acme_ip_certs))
+        return fail(reader, "--certmode=gcp has no certificates for IP addresses; give DNS names "
+                            "only as --hostname, without --acme-ip-certs.");
+    if (address && !options->acme_ip_certs)
+        return fail(reader,
+                    "--hostname has the IP address %s in it: give --acme-ip-certs to have a "
+                    "certificate for it fetched, or --certmode=manual for a self-signed one.",
+                    address);
+    if (!options->acme_ip_certs)
+        return true;
+    if (options->http_port < 0)
+        return fail(reader, "--acme-ip-certs needs --http-port, as only there it can be proven "
+                            "that an address is yours; leave --http-port out.");
+    if (options->http_port != 80)
+        warn(options,
+             "--acme-ip-certs: authorities ask on port 80, which has to lead to --http-port %d",
+             options->http_port);
+    return address || add_own_addresses(reader);
+}
+
+// A router may lead them here all the same.
+static void warn_ports(struct options *options)
+{
+    if (options->http_port < 0)
+        warn(options,
+             "authorities ask on port 443, which has to lead to -a %s, or on port 80, "
+             "which --http-port would be for",
+             options->listen);
+    else
+        warn(options,
+             "authorities ask on port 80 and 443: port 80 has to lead to --http-port %d, "
+             "or port 443 to -a %s",
+             options->http_port, options->listen);
+}
+
+static bool decide_acme(const struct reader *reader)
+{
+    struct options *options = reader->options;
+
+    if (*options->acme_directory == '\0')
+        options->acme_directory =
+            options->cert_mode == CERT_MODE_GCP ? ACME_GOOGLE : ACME_LETS_ENCRYPT;
+    if (!was_given(reader, "hostname"))
+        return fail(reader,
+                    "--hostname is needed: give the name that clients use for this relay, and a "
+                    "certificate for it is fetched; or give --certmode=manual for a certificate "
+                    "of your own, or --tls=off behind a proxy that does TLS.");
+    if (!decide_account(reader) || !decide_addresses(reader))
+        return false;
+    if (options->listen_port != 443 && options->http_port != 80)
+        warn_ports(options);
+    return true;
 }
 
 // The folder for certificates of Go programs: "" when nothing says where the user's cache is.
@@ -306,6 +425,11 @@ static bool decide_certificates(const struct reader *reader)
     } else {
         default_cert_dir(reader->world, options->cert_dir);
     }
+    if (options->serve_tls && options->cert_mode == CERT_MODE_MANUAL && options->acme_ip_certs)
+        return fail(reader, "--acme-ip-certs goes with --certmode=letsencrypt only; leave it out, "
+                            "or have the certificates fetched.");
+    if (!options->serve_tls || options->cert_mode == CERT_MODE_MANUAL)
+        warn_no_acme(reader);
     if (!options->serve_tls)
         return true;
     if (options->cert_dir[0] == '\0' && options->certs.count == 0)
@@ -313,6 +437,8 @@ static bool decide_certificates(const struct reader *reader)
                                 ? "--certdir is empty; give the folder with the certificate."
                                 : "--certdir is needed, as the environment names no home folder; "
                                   "give the folder with the certificate.");
+    if (options->cert_mode != CERT_MODE_MANUAL)
+        return decide_acme(reader);
     if (!was_given(reader, "hostname"))
         warn(options,
              "--hostname is not given, so the certificate has to be for %s; give the name or IP "
@@ -450,7 +576,8 @@ static bool process_file_exists(const char *path)
 enum options_result options_parse(struct options *options, int argc, char *const *argv,
                                   const struct options_world *world, char *error, size_t size)
 {
-    const struct options_world process = {process_getenv, process_file_exists, getuid()};
+    const struct options_world process = {process_getenv, process_file_exists, getuid(),
+                                          own_addresses};
     struct reader reader = {
         .options = options,
         .world = world ? world : &process,

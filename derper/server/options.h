@@ -22,9 +22,9 @@
 #define OPTIONS_PAIRS_MAX 2       // of certificate and key: RSA and ECDSA
 #define OPTIONS_ERROR_BYTES 768   // enough for every error sentence
 #define OPTIONS_WARNING_BYTES 384 // longer ones are cut
-#define OPTIONS_WARNINGS_MAX 8
-#define OPTIONS_RANGES_MAX 64 // in a list of address ranges
-#define OPTIONS_LIST_MAX 16   // of a flag that may be given several times
+#define OPTIONS_WARNINGS_MAX 24   // more than can come together
+#define OPTIONS_RANGES_MAX 64     // in a list of address ranges
+#define OPTIONS_LIST_MAX 16       // of a flag that may be given several times
 #define OPTIONS_WORKERS_MAX 256
 #define OPTIONS_DEV_PORT 3340
 #define OPTIONS_USAGE_EXIT 2 // exit status that goes with OPTIONS_ERROR
@@ -94,8 +94,14 @@ struct options {
     struct option_list sockets; // with verify_clients; none = the default one
     struct option_list verify_client_urls;
     bool verify_client_url_fail_open;
+    const char *acme_email;   // "" = none
+    const char *acme_eab_kid; // "" = none, and then the key is none, too
+    const char *acme_eab_key;
+    bool acme_ip_certs;
 
     // --- Ours. ---
+    const char *acme_directory;     // a URL; of --certmode when none was given
+    const char *acme_ca;            // "" = none
     struct option_list certs, keys; // of --cert and --key: in the same order; no key at all = the
                                     // certificates' files hold them
     bool check;                     // check the configuration and exit
@@ -123,10 +129,6 @@ struct options {
     struct key dev_mesh_key;
 
     // --- Understood, not built yet: options_parse refuses any other than the default. ---
-    const char *acme_eab_kid;
-    const char *acme_eab_key;
-    const char *acme_email;
-    bool acme_ip_certs;
     const char *mesh_psk_file;
     const char *mesh_with;
     const char *secrets_url;
@@ -146,6 +148,7 @@ struct options_world {
     const char *(*getenv)(const char *name); // NULL when not set
     bool (*file_exists)(const char *path);
     uid_t uid;
+    size_t (*own_addresses)(char (*out)[INET6_ADDRSTRLEN], size_t max); // public ones; NULL = none
 };
 
 // Reads argv (argv[0] is the program's name) and the environment. `world` NULL: this process. With

@@ -441,6 +441,39 @@ bool accept_verify_url(struct options *options, const char *value, char *why, si
            reject(why, size, "is not a URL to ask, as its host is none; " VERIFY_FORM);
 }
 
+// --- Certificate authorities ---
+
+bool accept_acme_directory(struct options *options, const char *value, char *why, size_t size)
+{
+    char host[URL_CHARS_MAX + 1], wrong[128];
+
+    (void)options;
+    if (*value == '\0')
+        return true;
+    if (strncmp(value, "https://", 8) == 0 && url_valid(value) &&
+        url_parse(value, host, sizeof host, wrong, sizeof wrong) && url_host_valid(host))
+        return true;
+    return reject(why, size,
+                  "is not the URL of an ACME directory; give one such as "
+                  "https://acme-v02.api.letsencrypt.org/directory");
+}
+
+// Goes into a mailto: URL, where some characters mean other things.
+bool accept_acme_email(struct options *options, const char *value, char *why, size_t size)
+{
+    const char *at = strchr(value, '@');
+
+    (void)options;
+    if (*value == '\0')
+        return true;
+    for (const char *p = value; *p != '\0'; p++)
+        if ((unsigned char)*p <= ' ' || (unsigned char)*p >= 0x7f || strchr(",?&<>:\"", *p))
+            at = NULL;
+    if (at && at > value && !strchr(at + 1, '@') && !dns_name_wrong(at + 1))
+        return true;
+    return reject(why, size, "is not an address of mail; give one such as you@example.com");
+}
+
 // --- Environment ---
 
 static const char *variable(const struct options_world *world, const char *name)

@@ -23,6 +23,8 @@ bool accept_proxies(struct options *options, const char *value, char *why, size_
 bool accept_tls(struct options *options, const char *value, char *why, size_t size);
 bool accept_socket(struct options *options, const char *value, char *why, size_t size);
 bool accept_verify_url(struct options *options, const char *value, char *why, size_t size);
+bool accept_acme_directory(struct options *options, const char *value, char *why, size_t size);
+bool accept_acme_email(struct options *options, const char *value, char *why, size_t size);
 bool accept_tls_engine(struct options *options, const char *value, char *why, size_t size);
 
 // Reads the environment into `options`, once the flags are read. False with a whole sentence in

@@ -24,7 +24,6 @@
 #define OURS .built = true, .ours = true
 
 #define NO_MESH "without it, let each relay be a region of its own"
-#define NO_ACME "it matters only for fetching certificates"
 #define NO_BOOTSTRAP "without it, /bootstrap-dns has no names"
 
 const struct flag flags[] = {
@@ -47,7 +46,8 @@ const struct flag flags[] = {
      .meaning = "file with the relay's key; made if not there"},
     {"certmode", FLAG_TEXT, BUILT, FIELD(cert_mode_name), .argument = "MODE",
      .default_value = "letsencrypt", .accept = accept_cert_mode,
-     .meaning = "manual: files in --certdir; letsencrypt and gcp are not built yet"},
+     .meaning =
+         "letsencrypt and gcp fetch certificates and renew them; manual: files in --certdir"},
     {"certdir", FLAG_TEXT, BUILT, FIELD(cert_dir_given), .argument = "FOLDER", .default_value = "",
      .default_note = "tailscale/derper-certs in the user's cache folder",
      .meaning = "folder: HOSTNAME.crt and .key, or certbot's"},
@@ -94,6 +94,15 @@ const struct flag flags[] = {
     {"verify-client-url-fail-open", FLAG_BOOL, BUILT, FIELD(verify_client_url_fail_open),
      .default_value = "true",
      .meaning = "let clients in while --verify-client-url does not answer"},
+    {"acme-email", FLAG_TEXT, BUILT, FIELD(acme_email), .argument = "ADDRESS", .default_value = "",
+     .accept = accept_acme_email,
+     .meaning = "where the certificate authority may write to; needed for --certmode=gcp"},
+    {"acme-eab-kid", FLAG_TEXT, BUILT, FIELD(acme_eab_kid), .argument = "ID", .default_value = "",
+     .meaning = "external account at the authority; needed for --certmode=gcp"},
+    {"acme-eab-key", FLAG_TEXT, BUILT, FIELD(acme_eab_key), .argument = "KEY", .default_value = "",
+     .meaning = "key of --acme-eab-kid, in base64url or base64"},
+    {"acme-ip-certs", FLAG_BOOL, BUILT, FIELD(acme_ip_certs), .default_value = "false",
+     .meaning = "fetch one for the addresses in --hostname, or else this machine's public ones"},
 
     {"mesh-psk-file", FLAG_TEXT, FIELD(mesh_psk_file), .argument = "FILE", .default_value = "",
      .default_note = "keys/derp-mesh.key at home, if there",
@@ -116,15 +125,6 @@ const struct flag flags[] = {
     {"unpublished-bootstrap-dns-names", FLAG_TEXT, FIELD(unpublished_bootstrap_dns_names),
      .argument = "NAMES", .default_value = "",
      .meaning = "names that /bootstrap-dns resolves only when asked for", .without = NO_BOOTSTRAP},
-    {"acme-email", FLAG_TEXT, FIELD(acme_email), .argument = "ADDRESS", .default_value = "",
-     .meaning = "contact of the account at the certificate authority", .without = NO_ACME},
-    {"acme-eab-kid", FLAG_TEXT, FIELD(acme_eab_kid), .argument = "ID", .default_value = "",
-     .meaning = "key id that binds the account, for --certmode=gcp", .without = NO_ACME},
-    {"acme-eab-key", FLAG_TEXT, FIELD(acme_eab_key), .argument = "KEY", .default_value = "",
-     .meaning = "key that binds the account, in base64, for --certmode=gcp", .without = NO_ACME},
-    {"acme-ip-certs", FLAG_BOOL, FIELD(acme_ip_certs), .default_value = "false",
-     .meaning = "fetch certificates for the relay's IP addresses",
-     .without = "an IP address as --hostname with --certmode=manual has a self-signed one"},
     {"ace", FLAG_BOOL, FIELD(ace), .default_value = "false",
      .meaning = "proxy CONNECT requests to Tailscale's servers",
      .without = "without it, CONNECT is refused"},
@@ -135,6 +135,11 @@ const struct flag flags[] = {
      .meaning = "certificate and its chain, in place of --certdir; twice for RSA and ECDSA"},
     {"key", FLAG_LIST, OURS, FIELD(keys), .argument = "FILE", .default_value = "",
      .meaning = "key of --cert, when the file of --cert does not hold it; as often as --cert"},
+    {"acme-directory", FLAG_TEXT, OURS, FIELD(acme_directory), .argument = "URL",
+     .default_value = "", .default_note = "of --certmode", .accept = accept_acme_directory,
+     .meaning = "another certificate authority that speaks ACME"},
+    {"acme-ca", FLAG_TEXT, OURS, FIELD(acme_ca), .argument = "FILE", .default_value = "",
+     .meaning = "authority, in PEM, that --acme-directory is trusted by besides the system's"},
     {"tls", FLAG_TEXT, OURS, FIELD(tls), .argument = "auto|off", .default_value = "auto",
      .accept = accept_tls,
      .meaning = "off: plain HTTP on the address of -a, for a relay behind a proxy that does TLS"},

@@ -15,6 +15,7 @@
 #include "server/go_duration.h"
 #include "server/keyfile.h"
 #include "server/rate_config.h"
+#include "server/renewer.h"
 #include "server/sockets.h"
 #include "stun/responder.h"
 #include "version.h"
@@ -40,6 +41,7 @@ static_assert(OPTIONS_LIST_MAX <= ACCESS_SOURCES_MAX, "access has room for all t
 #define DESCRIPTORS_LOW 4096
 #define DESCRIPTORS_RESERVED 24   // log, STUN, signals, files that are read now and then
 #define DESCRIPTORS_PER_WORKER 10 // its loop and listeners
+#define SOURCES_MAX 4
 #define DEBUG_PREFIXES_MAX (OPTIONS_RANGES_MAX + 1)
 
 struct server {
@@ -50,12 +52,14 @@ struct server {
     bool stopping;
 
     struct certificate certificate;  // when TLS is served
+    struct challenges challenges;    // when certificates are fetched
+    struct renewer renewer;          // likewise
     struct admission_desk admission; // when clients are asked about
     struct relay relay;
     struct server_limits limits; // of --rate-config
     struct stun_responder stun;
     struct web web;
-    struct metric_source sources[3];
+    struct metric_source sources[SOURCES_MAX];
     struct debug_section section;
     struct prefix debug_prefixes[DEBUG_PREFIXES_MAX];
 
@@ -229,17 +233,19 @@ static void start_web(struct server *server)
         .https_port = server->main_port,
         .http_port = server->http_port,
         .sources = server->sources,
-        .source_count = options->serve_tls ? 3 : 2,
+        .source_count = options->serve_tls ? SOURCES_MAX : 2,
         .check = desk_health,
         .check_data = &server->admission,
         .sections = options->serve_tls ? &server->section : NULL,
         .section_count = options->serve_tls ? 1 : 0,
         .certificate_not_after = options->serve_tls ? &server->certificate.not_after : NULL,
+        .challenges = renewer_wanted(options) ? &server->challenges : NULL,
     };
 
     server->sources[0] = (struct metric_source){write_stun_metrics, server};
     server->sources[1] = (struct metric_source){admission_write_metrics, server->admission.access};
     server->sources[2] = (struct metric_source){state_write_metrics, &server->certificate.state};
+    server->sources[3] = (struct metric_source){renewer_write_metrics, &server->renewer};
     server->section = (struct debug_section){state_write_page, &server->certificate.state};
     fill_debug_rule(server, &config.debug);
     web_init(&server->web, &config);
@@ -277,6 +283,7 @@ static void on_hangup(uv_signal_t *signal, int number)
     (void)number;
     any = reload_limits(server);
     any = certificate_reload(&server->certificate) || any;
+    any = renewer_hurry(&server->renewer) || any;
     any = desk_reload(&server->admission) || any;
     if (!any)
         log_info("SIGHUP: there is nothing to reload");
@@ -290,6 +297,7 @@ static void stop(struct server *server)
     // A second signal ends the process as it would any other.
     uv_signal_stop(&server->terminate);
     uv_signal_stop(&server->interrupt);
+    renewer_stop(&server->renewer);
     stun_responder_stop(&server->stun);
     relay_stop(&server->relay);
     desk_close(&server->admission);
@@ -408,6 +416,53 @@ static void announce(struct server *server)
     announce_start(&announcement);
 }
 
+// --- Certificates that are fetched ---
+
+static X509 *leaf_served(size_t slot, void *data)
+{
+    struct server *server = data;
+    X509 *leaf = NULL;
+
+    return certificate_leaf(&server->certificate, slot, &leaf) ? leaf : NULL;
+}
+
+static void look_for_certificates(void *data)
+{
+    struct server *server = data;
+
+    certificate_look(&server->certificate);
+}
+
+static void note_renewal(size_t slot, const char *sentence, int64_t when, int64_t next, void *data)
+{
+    struct server *server = data;
+
+    certificate_note_renewal(&server->certificate, slot, sentence, when, next);
+}
+
+// Once the ports listen: that is where the authority asks.
+static bool start_renewer(struct server *server)
+{
+    struct renewer_names slots[RENEWER_SLOTS_MAX];
+    const struct renewer_config config = {
+        .options = server->options,
+        .main_port = server->main_port,
+        .http_port = server->http_port,
+        .challenges = &server->challenges,
+        .slots = slots,
+        .slot_count = certificate_slots(&server->certificate),
+        .host = {leaf_served, look_for_certificates, note_renewal, server},
+        .seams = &renewer_world,
+    };
+
+    if (!renewer_wanted(server->options))
+        return true;
+    for (size_t i = 0; i < config.slot_count; i++)
+        slots[i].count = certificate_slot_names(&server->certificate, i, &slots[i].names);
+    return renewer_start(&server->renewer, &config, &server->loop, server->error,
+                         sizeof server->error);
+}
+
 // Everything that can fail, in an order in which nothing needs to be undone: a fault ends the
 // process.
 static bool start(struct server *server)
@@ -427,12 +482,16 @@ static bool start(struct server *server)
     if (!ok)
         return false;
     start_web(server);
+    if (renewer_wanted(options)) {
+        challenges_init(&server->challenges);
+        server->certificate.challenges = &server->challenges;
+    }
     if (options->serve_tls &&
         !certificate_serve(&server->certificate, &server->relay, &server->loop, server->error,
                            sizeof server->error))
         return false;
     listen_all(server);
-    return true;
+    return start_renewer(server);
 }
 
 static int fault(const char *error)
@@ -469,6 +528,8 @@ int server_run(const struct options *options)
     if (uv_loop_close(&server->loop) != 0)
         log_warnx("a handle of the main loop was left open");
     web_deinit(&server->web);
+    if (renewer_wanted(options))
+        challenges_deinit(&server->challenges);
     free(server->main_fds);
     free(server->http_fds);
     free(server);
@@ -503,7 +564,8 @@ int server_check(const struct options *options)
     if (!check_key(options, error, sizeof error) || !desk_check(options, error, sizeof error) ||
         (*options->rate_config &&
          !rate_config_load(&limits, options->rate_config, error, sizeof error)) ||
-        (options->serve_tls && !certificate_check(options, error, sizeof error)))
+        (options->serve_tls && !certificate_check(options, error, sizeof error)) ||
+        (renewer_wanted(options) && !renewer_check(options, error, sizeof error)))
         return fault(error);
     announce_access(options);
     printf("derper: the configuration is good\n");

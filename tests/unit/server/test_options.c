@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
-#define ARGS_MAX 12
+#define ARGS_MAX 24
 
 static struct options options;
 static char error[OPTIONS_ERROR_BYTES];
@@ -92,6 +92,8 @@ static const struct {
     {"tcp-keepalive-time", "1h15m30.918s"},
     {"tcp-user-timeout", "300ms"},
     {"tcp-write-timeout", "0"},
+    {"acme-directory", "https://ca.example.com/directory"},
+    {"acme-ca", "/ca.pem"},
     {"acme-email", "a@example.com"},
     {"acme-eab-kid", "kid"},
     {"acme-eab-key", "a2V5"},
@@ -319,21 +321,156 @@ static void test_flags_end_at_the_first_other_word(void **state)
     assert_int_equal(options_parse(&options, 0, NULL, &root, error, sizeof error), OPTIONS_ERROR);
 }
 
+#define NAMED "--hostname=derp.example.com "
+#define EAB "--acme-eab-kid=kid --acme-eab-key=a2V5 "
+
+static size_t one_address(char (*out)[INET6_ADDRSTRLEN], size_t max)
+{
+    if (max == 0)
+        return 0;
+    strcpy(out[0], "192.0.2.7");
+    return 1;
+}
+
+static size_t many_addresses(char (*out)[INET6_ADDRSTRLEN], size_t max)
+{
+    for (size_t i = 0; i < max; i++)
+        snprintf(out[i], INET6_ADDRSTRLEN, "2001:db8::%zx", i);
+    return max;
+}
+
+static const struct options_world reachable = {no_getenv, no_file, 0, one_address};
+static const struct options_world many = {no_getenv, no_file, 0, many_addresses};
+
+// Certificates that are fetched: what is refused, what is warned of.
+static const struct {
+    const char *line;
+    const char *refused; // NULL: starts
+    const char *warned;  // NULL: of nothing
+} acme[] = {
+    {NAMED, NULL, NULL},
+    {NAMED "--http-port=-1", NULL, NULL},
+    {NAMED "--http-port=8080", NULL, NULL},
+    {NAMED "-a :8443 --certmode=letsencrypt", NULL, NULL},
+    {NAMED "-a :8443 --certmode=letsencrypt --http-port=8080", NULL,
+     "port 80 has to lead to --http-port 8080, or port 443 to -a :8443"},
+    {NAMED "-a :8443 --certmode=letsencrypt --http-port=-1", NULL,
+     "port 443, which has to lead to -a :8443"},
+
+    {NAMED "--certmode=gcp --acme-email=a@example.com " EAB, NULL, NULL},
+    {NAMED "--certmode=gcp --acme-email=a@example.com", "--certmode=gcp needs", NULL},
+    {NAMED "--certmode=gcp --acme-eab-kid=kid --acme-email=a@example.com", "--certmode=gcp needs",
+     NULL},
+    {NAMED "--certmode=gcp " EAB, "--certmode=gcp needs", NULL},
+    {NAMED "--certmode=gcp --acme-email=a@example.com --acme-ip-certs " EAB,
+     "--certmode=gcp has no certificates for IP addresses", NULL},
+    {"--hostname=192.0.2.1 --certmode=gcp --acme-email=a@example.com " EAB,
+     "--certmode=gcp has no certificates for IP addresses", NULL},
+
+    {NAMED "--acme-eab-kid=kid", "belong together", NULL},
+    {NAMED "--acme-eab-key=a2V5", "belong together", NULL},
+    {NAMED "--acme-eab-kid=kid --acme-eab-key=s#cret", "--acme-eab-key is not a key in base64",
+     NULL},
+    {NAMED EAB, NULL, NULL},
+    {NAMED "--acme-email=me", "is not an address of mail", NULL},
+    {NAMED "--acme-email=a@b@example.com", "is not an address of mail", NULL},
+    {NAMED "--acme-email=a?cc=b@example.com", "is not an address of mail", NULL},
+    {NAMED "--acme-email=@example.com", "is not an address of mail", NULL},
+    {NAMED "--acme-email=a@", "is not an address of mail", NULL},
+    {NAMED "--acme-directory=http://ca.example/", "is not the URL of an ACME directory", NULL},
+    {NAMED "--acme-directory=ca.example", "is not the URL of an ACME directory", NULL},
+    {NAMED "--acme-directory=https:///x", "is not the URL of an ACME directory", NULL},
+
+    {"--hostname=192.0.2.1", "give --acme-ip-certs", NULL},
+    {"--hostname=derp.example.com,2001:db8::1", "--hostname has the IP address 2001:db8::1", NULL},
+    {"--hostname=192.0.2.1 --acme-ip-certs", NULL, NULL},
+    {"--hostname=derp.example.com,192.0.2.1 --acme-ip-certs", NULL, NULL},
+    {"--hostname=192.0.2.1 --acme-ip-certs --http-port=-1", "--acme-ip-certs needs --http-port",
+     NULL},
+    {"--hostname=192.0.2.1 --acme-ip-certs --http-port=8080", NULL,
+     "port 80, which has to lead to --http-port 8080"},
+    {NAMED "--acme-ip-certs", NULL, "this machine's public addresses, 192.0.2.7"},
+
+    {NAMED "--certmode=manual --acme-email=a@example.com", NULL,
+     "--acme-email does nothing here, as no certificate is fetched with --certmode=manual"},
+    {NAMED "--certmode=manual --acme-ip-certs", "--acme-ip-certs goes with", NULL},
+    {NAMED "--tls=off --acme-ip-certs", NULL, "--acme-ip-certs does nothing here"},
+    {NAMED "--tls=off --acme-directory=https://ca.example/", NULL,
+     "--acme-directory does nothing here, as no certificate is fetched without TLS"},
+    {NAMED "--certmode=manual --acme-email= --acme-eab-kid= --acme-directory= --acme-ca=", NULL,
+     NULL},
+};
+
+static void test_acme(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(acme); i++) {
+        if (acme[i].refused) {
+            assert_refused(&reachable, acme[i].line, acme[i].refused);
+            assert_null(strstr(error, "s#cret"));
+            continue;
+        }
+        assert_parses(&reachable, acme[i].line);
+        print_message("%s -> %s\n", acme[i].line, options.warnings[0]);
+        assert_int_equal(options.warning_count, acme[i].warned ? 1 : 0);
+        if (acme[i].warned)
+            assert_non_null(strstr(options.warnings[0], acme[i].warned));
+    }
+}
+
+static void test_acme_directory(void **state)
+{
+    (void)state;
+    assert_parses(&root, NAMED);
+    assert_string_equal(options.acme_directory, "https://acme-v02.api.letsencrypt.org/directory");
+    assert_parses(&root, NAMED "--certmode=gcp --acme-email=a@example.com " EAB);
+    assert_string_equal(options.acme_directory, "https://dv.acme-v02.api.pki.goog/directory");
+    assert_parses(&root, NAMED "--acme-directory=https://ca.example/x");
+    assert_string_equal(options.acme_directory, "https://ca.example/x");
+}
+
+static void test_own_addresses(void **state)
+{
+    (void)state;
+    assert_refused(&root, NAMED "--acme-ip-certs", "finds no public address on this machine");
+    assert_parses(&reachable, NAMED "--acme-ip-certs");
+    assert_int_equal(options.hostname_count, 2);
+    assert_string_equal(options.hostname, "derp.example.com");
+    assert_string_equal(options.hostnames[1], "192.0.2.7");
+    assert_parses(&reachable, "--hostname=derp.example.com,192.0.2.1 --acme-ip-certs");
+    assert_int_equal(options.hostname_count, 2);
+    assert_parses(&many, NAMED "--acme-ip-certs");
+    assert_int_equal(options.hostname_count, OPTIONS_HOSTNAMES_MAX);
+}
+
+// As many as can come at once.
+static void test_many_warnings(void **state)
+{
+    (void)state;
+    assert_parses(&root, "--dev -a :1 -c x --http-port 80 --accept-connection-limit 5 --socket s "
+                         "--verify-client-url= --verify-client-ca f --acme-email a@example.com "
+                         "--verify-client-url-fail-open=false --verify-grace 1m --recheck 1m more");
+    assert_in_range(options.warning_count, 9, OPTIONS_WARNINGS_MAX);
+}
+
 static const struct {
     const char *line;
     bool tls;
     const char *refused; // NULL: starts
 } tls[] = {
-    {"", false, "--certmode=letsencrypt (the default) is not built yet"},
-    {"--certmode=letsencrypt", false, "--certmode=letsencrypt is not built yet"},
-    {"--certmode=gcp", false, "--certmode=gcp is not built yet"},
-    {"-a :8443 --certmode=gcp", false, "--certmode=gcp is not built yet"},
-    {"-a :https", false, "--certmode=letsencrypt (the default) is not built yet"},
+    {"", false, "--hostname is needed"},
+    {"--certmode=letsencrypt", false, "--hostname is needed"},
+    {"-a :https", false, "--hostname is needed"},
+    {"--hostname=derp.example.com", true, NULL},
+    {"--certmode=letsencrypt --hostname=derp.example.com", true, NULL},
+    {"-a :8443 --hostname=derp.example.com", false, "port 8443 (-a) leaves open how to serve"},
+    {"-a :8443 --certmode=letsencrypt --hostname=derp.example.com", true, NULL},
+    {"--certmode=gcp --hostname=derp.example.com", false, "--certmode=gcp needs --acme-eab-kid"},
     {"-a :8443", false, "port 8443 (-a) leaves open how to serve"},
     {"-a :8443", false, "--dev"},
     {"-a :8443", false, "--tls=off"},
     {"-a :8443", false, "--certmode=manual"},
-    {"-a :8443 --certmode letsencrypt", false, "--certmode=letsencrypt on port 8443 would make"},
+    {"-a :8443", false, "--certmode=letsencrypt"},
     {"--certmode=manual", true, NULL},
     {"-a :8443 --certmode=manual", true, NULL},
     {"--tls=off", false, NULL},
@@ -560,6 +697,10 @@ static void test_help_names_every_flag(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_acme),
+        cmocka_unit_test(test_acme_directory),
+        cmocka_unit_test(test_own_addresses),
+        cmocka_unit_test(test_many_warnings),
         cmocka_unit_test(test_every_flag_in_every_form),
         cmocka_unit_test(test_every_boolean_in_every_form),
         cmocka_unit_test(test_flags_not_built_accept_their_default),
