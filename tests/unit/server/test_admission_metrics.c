@@ -6,22 +6,24 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define LISTED "nodekey:0101010101010101010101010101010101010101010101010101010101010101\n"
 
 static uv_loop_t loop;
+static struct access *asked; // of the test that runs
 static struct prometheus page;
 static char list[] = "/tmp/list-XXXXXX";
 
-static void read_page(struct access *access)
+static void read_page(void)
 {
     struct metrics metrics;
     struct page text;
 
     page_init(&text);
     metrics_begin(&metrics, METRICS_PROMETHEUS, &text);
-    admission_write_metrics(&metrics, access);
+    admission_write_metrics(&metrics, asked);
     metrics_end(&metrics);
     if (!prometheus_read(&page, text.data, text.len))
         fail_msg("%s: %s", page.fault, page.line);
@@ -33,30 +35,33 @@ static void on_verdict(struct access_ask *ask, enum access_verdict verdict)
     (void)ask, (void)verdict;
 }
 
-static struct access *make(const struct access_config *config)
+static void make(const struct access_config *config)
 {
     char error[256] = "";
-    struct access *access = access_new(config, error, sizeof error);
 
-    if (!access)
+    asked = access_new(config, error, sizeof error);
+    if (!asked)
         fail_msg("%s", error);
-    return access;
 }
 
-static void end(struct access *access)
+// Behind each test, also one that has failed: nothing is left open.
+static int end(void **state)
 {
-    access_close(access);
-    assert_int_equal(uv_run(&loop, UV_RUN_DEFAULT), 0);
+    (void)state;
+    if (asked)
+        access_close(asked);
+    asked = NULL;
+    return uv_run(&loop, UV_RUN_DEFAULT);
 }
 
-static void ask(struct access *access, uint8_t byte)
+static void ask(uint8_t byte)
 {
     struct access_ask ask;
     struct key key;
 
     memset(key.bytes, byte, sizeof key.bytes);
-    access_ask(access, &ask, &key, "192.0.2.7", NULL, on_verdict);
-    while (counter_read(&access_counters(access)->pending) > 0)
+    access_ask(asked, &ask, &key, "192.0.2.7", NULL, on_verdict);
+    while (counter_read(&access_counters(asked)->pending) > 0)
         uv_run(&loop, UV_RUN_ONCE);
 }
 
@@ -72,28 +77,25 @@ static void assert_series(const char *name, const char *labels, int value)
 static void test_everybody_may_connect(void **state)
 {
     (void)state;
-    read_page(NULL);
+    read_page();
     assert_int_equal(page.family_count, 0);
 }
 
 // Without a source that is asked there is none to tell of.
 static void test_list_alone(void **state)
 {
-    struct access *access =
-        make(&(struct access_config){.loop = &loop, .allow_keys = list, .grace_ms = 1000});
-
     (void)state;
-    ask(access, 1);
-    ask(access, 2);
-    ask(access, 3);
-    read_page(access);
+    make(&(struct access_config){.loop = &loop, .allow_keys = list, .grace_ms = 1000});
+    ask(1);
+    ask(2);
+    ask(3);
+    read_page();
     assert_series("verdicts", "{verdict=\"allowed\"}", 1);
     assert_series("verdicts", "{verdict=\"refused\"}", 2);
     assert_series("verdicts", "{verdict=\"unanswered\"}", 0);
     assert_series("answers", "{source=\"allow-keys\",reason=\"member\"}", 1);
     assert_series("answers", "{source=\"allow-keys\",reason=\"not_member\"}", 2);
     assert_null(prometheus_type(&page, "derper_admission_queries"));
-    end(access);
 }
 
 static void test_sources(void **state)
@@ -102,17 +104,16 @@ static void test_sources(void **state)
     const int fd = loopback_bind(&port, 0); // nobody listens
     char url[64], source[80], answers[120];
     const char *const urls[] = {url};
-    struct access *access;
 
     (void)state;
     snprintf(url, sizeof url, "http://127.0.0.1:%u/verify", port);
     snprintf(source, sizeof source, "{source=\"%s\"}", url);
     snprintf(answers, sizeof answers, "{source=\"%s\",reason=\"unreachable\"}", url);
-    access = make(&(struct access_config){
+    make(&(struct access_config){
         .loop = &loop, .urls = urls, .url_count = COUNT(urls), .fail_open = true});
-    ask(access, 1);
-    ask(access, 2);
-    read_page(access);
+    ask(1);
+    ask(2);
+    read_page();
     assert_series("verdicts", "{verdict=\"allowed\"}", 2);
     assert_series("by_fail_open", "", 2);
     assert_series("by_grace", "", 0);
@@ -125,7 +126,6 @@ static void test_sources(void **state)
     assert_string_equal(prometheus_type(&page, "derper_admission_queries"), "counter");
     assert_string_equal(prometheus_type(&page, "derper_admission_query_ms_sum"), "counter");
     assert_string_equal(prometheus_type(&page, "derper_admission_open"), "gauge");
-    end(access);
     close(fd);
 }
 
@@ -151,8 +151,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_everybody_may_connect),
-        cmocka_unit_test(test_list_alone),
-        cmocka_unit_test(test_sources),
+        cmocka_unit_test_teardown(test_list_alone, end),
+        cmocka_unit_test_teardown(test_sources, end),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
