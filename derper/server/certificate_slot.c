@@ -215,8 +215,11 @@ void slot_tell(const struct slot *slot, const char *cause)
 static void refuse(struct taking *taking, struct slot_pair *pair, const struct file_stamp *stamp,
                    const char *fault)
 {
-    const bool known = pair->refused && (stamp_equal(&pair->refused_stamp, stamp) ||
-                                         strcmp(pair->fault, fault) == 0);
+    static const struct file_stamp nothing;
+    const bool same_files =
+        stamp_equal(&pair->refused_stamp, stamp) && !stamp_equal(stamp, &nothing);
+    // A sentence may hold the time of day, so files that are the same have the same fault.
+    const bool known = pair->refused && (same_files || strcmp(pair->fault, fault) == 0);
 
     if (!known && !taking->settled) {
         taking->news.again = true;

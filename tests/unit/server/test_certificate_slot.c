@@ -189,6 +189,9 @@ static void test_nothing_there_any_more(void **state)
     assert_news(look(true), 0, 1, false);
     assert_news(look(false), 0, 0, false);
     assert_served(1);
+    strcat(options.cert_dir, ".gone"); // another fault, again without any file
+    assert_news(look(true), 0, 1, false);
+    assert_news(look(false), 0, 0, false);
 }
 
 static void test_a_slot_of_acme_may_be_empty_at_first(void **state)
