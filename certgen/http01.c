@@ -166,7 +166,8 @@ static bool write_file(const struct http01 *http01, const struct acme_challenge 
         return false;
     for (char *slash = path + strlen(http01->webroot) + 1; (slash = strchr(slash, '/')); slash++) {
         *slash = '\0';
-        mkdir(path, 0755);
+        if (mkdir(path, 0755) == 0)
+            chmod(path, 0755); // whatever the umask
         *slash = '/';
     }
     return cert_file_replace(path, challenge->authorization, strlen(challenge->authorization), 0644,

@@ -4,6 +4,7 @@
 DERPER_BIN   the relay (default: build/derper/derper below the project's root); certgen lies beside it
 PEBBLE_DIR   a folder with pebble and pebble-challtestsrv; otherwise they are built, by the Go in PATH or GO"""
 import os
+import ssl
 import sys
 
 import pytest
@@ -59,6 +60,10 @@ class Ca:
         self.http_port, self.tls_port = free_port(), free_port()
         self.pebble = pebble.Pebble(binary, folder, names, authority, self.http_port, self.tls_port, **options).start()
         self.proxy = Proxy(self.pebble, free_port())
+
+    def client(self):
+        """The TLS context of a client that trusts this authority and nobody else."""
+        return ssl.create_default_context(cadata=self.pebble.root_pem().decode())
 
     def stop(self):
         self.proxy.stop()

@@ -162,6 +162,21 @@ class Hold:
         exchange.reset()
 
 
+class Gate(Hold):
+    """A hold that can be opened: everything then goes on as if nothing had been."""
+
+    def __init__(self):
+        super().__init__(False)
+
+    def open(self):
+        self.released.set()
+
+    def __call__(self, exchange):
+        self.reached.set()
+        self.released.wait(60)
+        pass_on(exchange)
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 60

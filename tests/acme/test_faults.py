@@ -229,7 +229,8 @@ def test_certificate_with_more(ca, certgen, before):
 # Retry-After
 
 @pytest.mark.parametrize("value", ["9223372036854775807", "99999999999999999999", "-1", "0", "x", date_in(-5),
-                                   date_in(10 ** 9), "Thu, 32 Foo 99999 99:99:99 GMT"])
+                                   date_in(10 ** 9), "Thu, 32 Foo 99999 99:99:99 GMT"],
+                         ids=["huge", "too-large", "negative", "zero", "letter", "past", "far", "no-date"])
 def test_strange_retry_after(ca, certgen, value):
     """Where it is bearable, it is waited for."""
     ca.proxy.fault("challenge", with_headers(("Retry-After", value)))
