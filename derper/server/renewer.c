@@ -688,6 +688,8 @@ void renewer_write_metrics(struct metrics *metrics, void *data)
 
 bool renewer_check(const struct options *options, char *error, size_t size)
 {
+    const struct renewer_config config = {.main_port = options->listen_port,
+                                          .http_port = options->http_port};
     struct cert_paths paths;
     struct cert_text text;
 
@@ -698,8 +700,13 @@ bool renewer_check(const struct options *options, char *error, size_t size)
             return false;
         cert_file_wipe(&text);
     }
-    for (size_t i = 0; i < options->hostname_count; i++)
-        log_info("the certificate for %s is asked for at %s and kept in %s", options->hostnames[i],
-                 options->acme_directory, options->cert_dir);
+    for (size_t i = 0; i < options->hostname_count; i++) {
+        struct renewer_slot slot = {.addresses = is_address(options->hostnames[i])};
+
+        choose_kinds(&config, &slot);
+        log_info("the certificate for %s is asked for at %s, by %s, and kept in %s",
+                 options->hostnames[i], options->acme_directory, kind_text(slot.preferred),
+                 options->cert_dir);
+    }
     return true;
 }

@@ -274,6 +274,21 @@ static void test_an_outage_does_not_count_for_proofs(void **state)
     pass(&world, renewal_wait(&world.renewal, world.now));
     try_once(&world);
     assert_in_range(renewal_wait(&world.renewal, world.now), 5 * MINUTE, 6 * MINUTE + 15);
+    world.outcome = always_unreachable;
+    pass(&world, renewal_wait(&world.renewal, world.now));
+    try_once(&world);
+    assert_in_range(renewal_wait(&world.renewal, world.now), MINUTE, MINUTE + 15);
+}
+
+// No name was looked at, so it does not count as a try.
+static void test_an_outage_is_not_counted(void **state)
+{
+    struct world world;
+
+    (void)state;
+    begin(&world, 90 * DAY, always_unreachable);
+    run(&world, 20 * MINUTE);
+    assert_int_equal(world.tries[0], 5);
 }
 
 static enum acme_outcome ill_for_a_while(const struct world *world)
@@ -503,6 +518,7 @@ int main(void)
         cmocka_unit_test(test_failures_are_bounded),
         cmocka_unit_test(test_unproven_first_hour),
         cmocka_unit_test(test_an_outage_does_not_count_for_proofs),
+        cmocka_unit_test(test_an_outage_is_not_counted),
         cmocka_unit_test(test_an_authority_that_comes_back),
         cmocka_unit_test(test_a_crash_loop),
         cmocka_unit_test(test_validations_an_hour),
