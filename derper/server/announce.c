@@ -2,6 +2,7 @@
 #include "server/announce.h"
 
 #include "base/log.h"
+#include "certgen/check.h"
 #include "server/map_node.h"
 
 #include <arpa/inet.h>
@@ -50,13 +51,28 @@ static void put_url(const struct announcement *a, char *out, size_t size)
         snprintf(out + n, size - (size_t)n, ":%d/", a->main_port);
 }
 
+// The first address of a family; "" = none.
+static const char *address_of(const struct options *options, int family)
+{
+    struct in6_addr address;
+
+    for (size_t i = 0; i < options->hostname_count; i++)
+        if (inet_pton(family, options->hostnames[i], &address) == 1)
+            return options->hostnames[i];
+    return "";
+}
+
 // To standard output, whole, between lines that say where it goes.
 static void print_map(const struct announcement *a)
 {
     char json[MAP_NODE_TEXT_BYTES], yaml[MAP_NODE_TEXT_BYTES];
+    const bool by_address = a->options->hostname_is_ip;
+    char when[CERT_TIME_TEXT_BYTES];
     const struct map_node node = {
         .hostname = a->options->hostname,
-        .cert_pin = a->pin,
+        .ipv4 = by_address ? address_of(a->options, AF_INET) : "",
+        .ipv6 = by_address ? address_of(a->options, AF_INET6) : "",
+        .cert_pin = by_address ? a->pin : "",
         .derp_port = a->main_port,
         .stun_port = a->stun_port,
         .can_port80 = a->http_port == 80,
@@ -68,6 +84,10 @@ static void print_map(const struct announcement *a)
     printf("\nDERP map for Tailscale (access controls, as JSON):\n\n%s\n"
            "DERP map for Headscale (a file named in derp.paths, as YAML):\n\n%s\n",
            json, yaml);
+    if (by_address && a->renewal)
+        printf("Renewal of the certificate: from %s on, the map needs another pin,\n"
+               "CertName (certname) \"%s\"\n\n",
+               cert_time_text(a->renewal->switch_at, when), a->renewal->next_pin);
     fflush(stdout);
 }
 

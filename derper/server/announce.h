@@ -4,6 +4,7 @@
 #ifndef DERPER_SERVER_ANNOUNCE_H
 #define DERPER_SERVER_ANNOUNCE_H
 
+#include "certgen/self_signed.h"
 #include "server/options.h"
 
 #include <stddef.h>
@@ -11,9 +12,10 @@
 
 struct announcement {
     const struct options *options;
-    int main_port, http_port; // as bound; http_port -1 = none
-    int stun_port;            // as bound; -1 = none
-    const char *pin;          // of a self-signed certificate; "" otherwise
+    int main_port, http_port;                 // as bound; http_port -1 = none
+    int stun_port;                            // as bound; -1 = none
+    const char *pin;                          // of a self-signed certificate; "" otherwise
+    const struct self_signed_report *renewal; // that is announced; NULL = none
 };
 
 // "203.0.113.1:3478" or "[::]:3478".

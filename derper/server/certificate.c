@@ -104,13 +104,17 @@ bool certificate_check(const struct options *options, char *error, size_t size)
     make_slots(certificate, options);
     for (size_t i = 0; i < certificate->slot_count && ok; i++) {
         struct slot *slot = &certificate->slots[i];
-        bool would;
+        const enum self_signed would = slot_would_make(slot, error, size);
 
-        ok = slot_would_create(slot, &would, error, size);
-        if (ok && would)
+        ok = would != SELF_SIGNED_FAILED;
+        if (would == SELF_SIGNED_CREATED)
             log_info("there is no certificate for %s yet: a self-signed one is made at the first "
                      "start",
                      slot->names[0]);
+        else if (would == SELF_SIGNED_RENEWED)
+            log_warnx("the self-signed certificate for %s is replaced at the next start, and with "
+                      "it the pin",
+                      slot->names[0]);
         else
             ok = ok && load_slot(slot, false, error, size);
     }
@@ -206,6 +210,12 @@ static void warn_of_ends(const struct certificate *certificate)
                 warn_of_end(&certificate->slots[i], &certificate->slots[i].pairs[j].identity);
 }
 
+static void ensure(struct certificate *certificate)
+{
+    certificate->ensure = true;
+    certificate_look(certificate);
+}
+
 static void on_day(uv_timer_t *timer)
 {
     struct certificate *certificate = timer->data;
@@ -214,8 +224,23 @@ static void on_day(uv_timer_t *timer)
     if (!give(certificate, error, sizeof error))
         log_warnx("the meta certificate was not renewed: %s", error);
     warn_of_ends(certificate);
-    certificate->ensure = true;
-    certificate_look(certificate);
+    ensure(certificate);
+}
+
+static void on_successor(uv_timer_t *timer)
+{
+    ensure(timer->data);
+}
+
+// The daily look would be up to a day late.
+static void await_successor(struct certificate *certificate)
+{
+    const struct self_signed_report *report = certificate_announced(certificate);
+    const int64_t left_s = report ? (int64_t)report->switch_at - (int64_t)time(NULL) : -1;
+
+    uv_timer_stop(&certificate->successor);
+    if (left_s >= 0 && left_s <= DAY_S)
+        uv_timer_start(&certificate->successor, on_successor, (uint64_t)(left_s + 1) * 1000, 0);
 }
 
 // --- Looking ---
@@ -237,6 +262,19 @@ static void free_look(struct certificate_look *look)
         reading_free(&look->readings[i]);
     free(look->readings);
     free(look);
+}
+
+// Somebody has put another self-signed certificate there, the successor for instance.
+static bool report_is_stale(const struct certificate *certificate)
+{
+    for (size_t i = 0; i < certificate->slot_count; i++) {
+        const struct slot *slot = &certificate->slots[i];
+        const struct identity *first = slot_first(slot);
+
+        if (*slot->report.pin && first && strcmp(first->pin, slot->report.pin) != 0)
+            return true;
+    }
+    return false;
 }
 
 // Takes all that was read. True when something is to be looked at again.
@@ -263,6 +301,9 @@ static bool take_readings(struct certificate *certificate, struct certificate_lo
         log_warnx("the certificates that were loaded are not served: %s", error);
     if (changed)
         warn_of_ends(certificate);
+    if (changed && report_is_stale(certificate))
+        certificate->ensure = certificate->again = true;
+    await_successor(certificate);
     state_publish(&certificate->state, certificate->slots, certificate->slot_count, &sum);
     return again;
 }
@@ -355,6 +396,8 @@ bool certificate_serve(struct certificate *certificate, struct relay *relay, uv_
     uv_timer_init(loop, &certificate->daily);
     certificate->daily.data = certificate;
     uv_timer_start(&certificate->daily, on_day, DAY_MS, DAY_MS);
+    uv_timer_init(loop, &certificate->successor);
+    certificate->successor.data = certificate;
     watch_init(&certificate->watch, loop, on_due);
     certificate_look(certificate); // tells which folders are to be watched
     warn_of_ends(certificate);
@@ -382,6 +425,7 @@ void certificate_close(struct certificate *certificate)
     certificate->closing = true;
     if (certificate->relay) {
         uv_close((uv_handle_t *)&certificate->daily, NULL);
+        uv_close((uv_handle_t *)&certificate->successor, NULL);
         watch_close(&certificate->watch, on_watch_closed);
         if (certificate->look)
             uv_cancel((uv_req_t *)&certificate->look->work);
@@ -427,4 +471,12 @@ const char *certificate_pin(const struct certificate *certificate)
             return first->pin;
     }
     return "";
+}
+
+const struct self_signed_report *certificate_announced(const struct certificate *certificate)
+{
+    for (size_t i = 0; i < certificate->slot_count; i++)
+        if (*certificate->slots[i].report.next_pin)
+            return &certificate->slots[i].report;
+    return NULL;
 }

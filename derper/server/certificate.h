@@ -34,6 +34,7 @@ struct certificate {
 
     struct certificate_watch watch;
     uv_timer_t daily;
+    uv_timer_t successor; // runs within a day before a self-signed certificate takes its place
     struct certificate_look *look; // under way; NULL = none
     bool again;                    // once it is done
     unsigned hangups, hangups_told;
@@ -83,5 +84,8 @@ void certificate_note_renewal(struct certificate *certificate, size_t slot, cons
 
 // Of the self-signed certificate of the addresses; "" when there is none.
 const char *certificate_pin(const struct certificate *certificate);
+
+// What is announced of its renewal; NULL = nothing.
+const struct self_signed_report *certificate_announced(const struct certificate *certificate);
 
 #endif

@@ -99,20 +99,20 @@ static bool ensure_pair(const struct slot *slot, struct self_signed_report *repo
     return true;
 }
 
-bool slot_would_create(const struct slot *slot, bool *would, char *error, size_t size)
+enum self_signed slot_would_make(const struct slot *slot, char *error, size_t size)
 {
     struct cert_found found;
     struct cert_paths paths;
     enum self_signed result;
 
-    *would = false;
     if (!is_self_made(slot, find(&found, slot, error, size), &found))
-        return true;
+        return SELF_SIGNED_KEPT;
     if (!cert_paths_for_host(&paths, slot->options->cert_dir, slot->names[0], error, size))
-        return false;
+        return SELF_SIGNED_FAILED;
     result = self_signed_would(&paths, slot->names, slot->name_count, time(NULL), error, size);
-    *would = result == SELF_SIGNED_CREATED;
-    return result != SELF_SIGNED_FAILED && (!*would || folder_may_create(paths.cert, error, size));
+    if (result > SELF_SIGNED_KEPT && !folder_may_create(paths.cert, error, size))
+        return SELF_SIGNED_FAILED;
+    return result;
 }
 
 static void finding_take(struct finding *finding, const struct slot *slot,

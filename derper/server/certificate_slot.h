@@ -81,8 +81,9 @@ void reading_free(struct reading *reading);
 void reading_folders(const struct reading *reading, const struct slot *slot,
                      struct watched_folders *folders);
 
-// Whether a self-signed pair would be made. False, with a sentence, when that would fail.
-bool slot_would_create(const struct slot *slot, bool *would, char *error, size_t size);
+// What a start would do about a self-signed pair; SELF_SIGNED_KEPT also when there is to be none. A
+// sentence goes with SELF_SIGNED_FAILED.
+enum self_signed slot_would_make(const struct slot *slot, char *error, size_t size);
 
 // Puts what is fit in the place of what is served; `reading` is empty afterwards. Until `settled`,
 // a fault is answered by `again`; then it is told in the log, once. `cause` stands in front of

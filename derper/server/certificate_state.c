@@ -44,6 +44,7 @@ void state_publish(struct certificate_state *state, const struct slot *slots, si
         to->name_count = slots[i].name_count;
         to->names = slots[i].names;
         to->changed_unix = slots[i].changed_unix;
+        to->report = slots[i].report;
         for (size_t j = 0; j < CERT_FOUND_MAX; j++)
             copy_pair(&to->pairs[j], &slots[i].pairs[j]);
     }
@@ -96,6 +97,18 @@ static void put_sources(struct metrics *metrics, const struct certificate_state 
                             state->slots[i].source, 1);
 }
 
+// The pin that a DERP map needs, and while a renewal is announced, the one that it needs from when.
+static void put_pins(struct metrics *metrics, const struct self_signed_report *report)
+{
+    if (!*report->pin)
+        return;
+    metrics_family(metrics, METRIC_GAUGE, "derper_certificate_pin");
+    metrics_sample2(metrics, "pin", report->pin, "serves", "now", 1);
+    if (*report->next_pin)
+        metrics_sample2(metrics, "pin", report->next_pin, "serves", "next", 1);
+    metrics_gauge(metrics, "derper_certificate_switch_unix", (int64_t)report->switch_at);
+}
+
 void state_write_metrics(struct metrics *metrics, void *data)
 {
     struct certificate_state *state = data;
@@ -104,6 +117,8 @@ void state_write_metrics(struct metrics *metrics, void *data)
     if (state->count > 0) {
         put_ends(metrics, state);
         put_sources(metrics, state);
+        for (size_t i = 0; i < state->count; i++)
+            put_pins(metrics, &state->slots[i].report); // one slot has addresses
         metrics_gauge(metrics, "derper_certificate_pairs", count_pairs(state, false));
         metrics_gauge(metrics, "derper_certificate_refused", count_pairs(state, true));
         metrics_counter(metrics, "derper_certificate_looks", state->looks);
@@ -160,6 +175,10 @@ static void put_slot(struct page *page, const struct slot_state *slot)
     for (size_t i = 0; i < CERT_FOUND_MAX; i++)
         put_pair(page, &slot->pairs[i]);
     put_date(page, "Served since", slot->changed_unix);
+    if (*slot->report.next_pin) {
+        put_row(page, "Next pin", slot->report.next_pin);
+        put_date(page, "Serves from", slot->report.switch_at);
+    }
     if (*slot->renewal) {
         put_row(page, "Last renewal", slot->renewal);
         put_date(page, "Tried at", slot->renewal_unix);

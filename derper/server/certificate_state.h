@@ -29,6 +29,7 @@ struct slot_state {
     const char *const *names; // the slot's, which outlives it
     struct pair_state pairs[CERT_FOUND_MAX];
     int64_t changed_unix;
+    struct self_signed_report report; // zero when there is no self-signed pair
     // Of the renewer, when there is one.
     char renewal[STATE_NOTE_BYTES]; // "" = none yet
     int64_t renewal_unix, next_renewal_unix;

@@ -48,7 +48,9 @@ bool identity_load(struct identity *identity, const struct cert_paths *paths, co
         identity->chain_fault[0] = '\0';
     identity->self_signed = cert_signed_itself(identity->pair.leaf);
     identity->not_after = cert_not_after(identity->pair.leaf);
-    if (covers_all(identity, names + 1, name_count - 1, error, size) &&
+    // Where addresses have come to a self-signed one, it serves until its successor takes its
+    // place.
+    if ((identity->self_signed || covers_all(identity, names + 1, name_count - 1, error, size)) &&
         serves(identity, error, size) &&
         (cert_pin(identity->pair.leaf, identity->pin) || cert_fail(error, size, "out of memory")))
         return true;

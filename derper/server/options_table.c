@@ -53,7 +53,7 @@ const struct flag flags[] = {
      .meaning = "folder: HOSTNAME.crt and .key, or certbot's"},
     {"hostname", FLAG_TEXT, BUILT, FIELD(hostnames_given), .argument = "NAMES",
      .default_value = "derp.tailscale.com", .accept = accept_hostname,
-     .meaning = "names of its certificates: a,b; an IP address gets a self-signed one"},
+     .meaning = "its public names, a,b (also behind NAT); an address gets a self-signed pair"},
     {"home", FLAG_TEXT, BUILT, FIELD(home), .argument = "PAGE", .default_value = "",
      .accept = accept_home,
      .meaning = "what / shows: nothing given for a short page, blank, or a URL to redirect to"},

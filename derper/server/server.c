@@ -411,6 +411,7 @@ static void announce(struct server *server)
         .http_port = server->http_port,
         .stun_port = server->options->stun_port,
         .pin = certificate_pin(&server->certificate),
+        .renewal = certificate_announced(&server->certificate),
     };
 
     announce_start(&announcement);

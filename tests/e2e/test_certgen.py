@@ -4,7 +4,6 @@ import datetime
 import hashlib
 import os
 import re
-import shutil
 import socket
 import subprocess
 import threading
@@ -362,14 +361,67 @@ def test_public_address_apart_from_the_listening_one(start, tmp_path):
     assert '"127.0.0.1"' not in log
 
 
+def announced(relay):
+    """Pins by when they serve, and the moment of the change, as the metrics have them."""
+    pins = dict(reversed(found) for found in
+                re.findall(r'^derper_certificate_pin\{pin="([^"]*)",serves="(\w+)"\} 1$', metrics_text(relay), re.M))
+    return pins, relay.varz()["derper_certificate_switch_unix"]
+
+
+def metrics_text(relay):
+    return relay.get("/debug/varz").body.decode()
+
+
+def file_in(relay, name):
+    return os.path.join(relay.cert_dir, name)
+
+
 def test_relay_renews_what_others_made(start, tmp_path):
     relay = start.make("ip")
     old = self_signed(relay.cert_dir, 80, "127.0.0.1")
     relay.start()
-    successor = load(os.path.join(relay.cert_dir, "127.0.0.1.next.crt"))
-    assert pin_of(old) in relay.log() and pin_of(successor) in relay.log()
+    successor = load(file_in(relay, "127.0.0.1.next.crt"))
+    pins, moment = announced(relay)
+    assert pins == {"now": pin_of(old), "next": pin_of(successor)}
+    assert abs(moment - time.time() - 60 * 24 * 3600) < 100
+    assert f'CertName (certname) "{pin_of(successor)}"' in relay.log()
+    assert f'"CertName": "{pin_of(old)}"' in relay.log()
+    assert pin_of(successor) in relay.get("/debug/").body.decode()
     assert certgen(tmp_path, "pin", f"127.0.0.1:{relay.port}").out.strip() == pin_of(old)
-    shutil.move(os.path.join(relay.cert_dir, "127.0.0.1.next.crt"), os.path.join(relay.cert_dir, "127.0.0.1.crt"))
-    relay.reload()
-    wait_until(lambda: certgen(tmp_path, "pin", f"127.0.0.1:{relay.port}").out.strip() == pin_of(successor),
-               "the successor to be served")
+    os.rename(file_in(relay, "127.0.0.1.next.crt"), file_in(relay, "127.0.0.1.crt"))
+    wait_until(lambda: announced(relay) == ({"now": pin_of(successor)}, 0), "the successor to be served")
+    assert certgen(tmp_path, "pin", f"127.0.0.1:{relay.port}").out.strip() == pin_of(successor)
+
+
+def test_successor_takes_its_place_at_the_moment(start, tmp_path):
+    relay = start.make("ip")
+    old = self_signed(relay.cert_dir, 80, "127.0.0.1")
+    certgen(tmp_path, "self-signed", "-d", relay.cert_dir, "127.0.0.1")
+    path = file_in(relay, "127.0.0.1.next.crt")
+    with open(path, encoding="ascii") as file:
+        text = file.read()
+    moment = (certs.now() + datetime.timedelta(seconds=3)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    certs.write_whole(path, re.sub(r"\d{4}-\S+Z", moment, text, count=1).encode())
+    successor = load(path)
+    relay.start()
+    peer = relay.join()
+    assert announced(relay)[0] == {"now": pin_of(old), "next": pin_of(successor)}
+    wait_until(lambda: announced(relay) == ({"now": pin_of(successor)}, 0), "the change")
+    assert certgen(tmp_path, "pin", f"127.0.0.1:{relay.port}").out.strip() == pin_of(successor)
+    assert pin_of(load(file_in(relay, "127.0.0.1.old.crt"))) == pin_of(old)
+    peer.fence()
+
+
+def test_relay_gets_another_address(start, tmp_path):
+    relay = start("ip")
+    pin = certgen(tmp_path, "pin", f"127.0.0.1:{relay.port}").out.strip()
+    relay.stop()
+    relay.args = ["--hostname", "127.0.0.1,2001:db8::1"]
+    relay.start()
+    pins, _ = announced(relay)
+    assert pins["now"] == pin and "next" in pins
+    told = certgen(tmp_path, "check", "-n", "2001:db8::1", file_in(relay, "127.0.0.1.next.crt"),
+                   "-k", file_in(relay, "127.0.0.1.key"))
+    assert told.value("names") == "127.0.0.1, 2001:db8::1"
+    for line in ['"IPv4": "127.0.0.1"', '"IPv6": "2001:db8::1"', f'"CertName": "{pin}"']:
+        assert line in relay.log_since_start(), line

@@ -263,15 +263,44 @@ static void test_the_old_one_put_back_is_no_swap(void **state)
     assert_false(slot.pairs[0].refused);
 }
 
+static void put_pair_of_an_authority(const char *stem, const char *name)
+{
+    EVP_PKEY *key = EVP_EC_gen("P-256"), *authority = EVP_EC_gen("P-256");
+    X509 *cert = make(key, name), *issuer = make(authority, "authority");
+    char file[64];
+
+    X509_set_issuer_name(cert, X509_get_subject_name(issuer));
+    assert_true(X509_sign(cert, authority, EVP_sha256()) > 0);
+    snprintf(file, sizeof file, "%s.key", stem);
+    put(file, cert_pem_write_key(key));
+    snprintf(file, sizeof file, "%s.crt", stem);
+    put(file, cert_pem_write_certificate(cert));
+    X509_free(cert);
+    X509_free(issuer);
+    EVP_PKEY_free(key);
+    EVP_PKEY_free(authority);
+}
+
 static void test_each_address_must_be_covered(void **state)
 {
     (void)state;
     slot.addresses = true;
     slot.names[0] = "203.0.113.1";
     slot.names[slot.name_count++] = "2001:db8::1";
-    put_pair("203.0.113.1", "ec", "203.0.113.1", BOTH);
+    put_pair_of_an_authority("203.0.113.1", "203.0.113.1");
     assert_news(look(true), 0, 1, false);
     assert_non_null(strstr(slot.pairs[0].fault, "2001:db8::1"));
+}
+
+// Its successor will cover them all, and until then its pin must stay good.
+static void test_self_signed_pair_serves_until_an_address_is_added(void **state)
+{
+    (void)state;
+    slot.addresses = true;
+    slot.names[0] = "203.0.113.1";
+    slot.names[slot.name_count++] = "2001:db8::1";
+    put_pair("203.0.113.1", "ec", "203.0.113.1", BOTH);
+    assert_news(look(true), 1, 0, false);
 }
 
 static void test_files_named_outright(void **state)
@@ -302,6 +331,7 @@ int main(void)
         ON_SLOT(test_two_of_a_kind_are_one_too_many),
         ON_SLOT(test_the_old_one_put_back_is_no_swap),
         ON_SLOT(test_each_address_must_be_covered),
+        ON_SLOT(test_self_signed_pair_serves_until_an_address_is_added),
         ON_SLOT(test_files_named_outright),
     };
 
