@@ -68,13 +68,15 @@ static void free_slots(struct certificate *certificate)
 static bool load_slot(struct slot *slot, bool ensure, char *error, size_t size)
 {
     struct reading *reading = memory_zeroed(sizeof *reading);
-    bool ok = true;
+    const bool fetched = slot->options->cert_mode != CERT_MODE_MANUAL;
+    bool ok;
 
     reading_take(reading, slot, ensure);
-    if (reading->found != CERT_FIND_FOUND)
-        ok = reading->found == CERT_FIND_NONE && slot->options->cert_mode != CERT_MODE_MANUAL;
+    // One that is fetched and has ended meanwhile, or lacks a name that is new, is fetched anew.
+    if (reading->found == CERT_FIND_FOUND)
+        ok = reading->findings[0].fit || fetched;
     else
-        ok = reading->findings[0].fit;
+        ok = reading->found == CERT_FIND_NONE && fetched;
     if (ok)
         slot_take(slot, reading, true, "");
     else

@@ -47,7 +47,8 @@ struct certificate {
 };
 
 // Loads what is to be served, and makes a self-signed pair where there is to be one. False, with a
-// sentence. In an ACME mode a slot may be empty.
+// sentence. In an ACME mode a slot may be empty, and what lies there and is not fit is a line in
+// the log.
 bool certificate_load(struct certificate *certificate, const struct options *options, char *error,
                       size_t size);
 

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+import certs
 import stun
 from certgen import names_of
 from derper import BINARY, SANITIZED, free_port
@@ -75,6 +76,20 @@ def test_restart_needs_no_authority(ca, relay):
 
 
 # Renewal
+
+@pytest.mark.parametrize("left", ["ended", "for another name", "half"])
+def test_restart_with_what_cannot_be_served(ca, relay, left):
+    """A relay that was off for too long, has got another name, or lost its disk: it fetches a certificate."""
+    derper = relay()
+    leaf, key = certs.Authority().leaf(*(["other.test"] if left == "for another name" else ["derp.test"]),
+                                       start=-90, end=-1 if left == "ended" else 30)
+    text = certs.key_pem(key) + certs.pem(leaf)
+    os.makedirs(derper.cert_dir)
+    certs.write_whole(derper.path("derp.test"), text[:len(text) // 2] if left == "half" else text, 0o600)
+    derper.start()
+    assert derper.serves(other_than=leaf)
+    assert "nothing is served in its place" in derper.log()
+
 
 def test_renewal_while_clients_are_connected(make_ca, relay):
     """Certificates of twelve seconds: no handshake fails, none sees one that has ended, and whoever is in stays."""
