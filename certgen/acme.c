@@ -114,10 +114,8 @@ static bool is_host_name(const char *name)
 
 static bool check_names(struct acme_session *session, const char *const *names, size_t count)
 {
-    struct cert_address address;
-
     for (size_t i = 0; i < count; i++)
-        if (!is_host_name(names[i]) && !cert_address_parse(names[i], &address))
+        if (!is_host_name(names[i]) && !cert_is_address(names[i]))
             return acme_fail(
                 session, ACME_REFUSED,
                 "\"%s\" is no name that an authority certifies by these challenges: use "

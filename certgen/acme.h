@@ -23,6 +23,7 @@
 #define ACME_GOOGLE "https://dv.acme-v02.api.pki.goog/directory"
 
 #define ACME_NAMES_MAX 16
+#define ACME_EAB_KEY_MAX_BYTES 128
 #define ACME_REQUEST_LIMIT_S 60L // each
 #define ACME_ORDER_LIMIT_S \
     600 // until an order is decided, after which it is left for the next time
@@ -58,7 +59,7 @@ struct acme_config {
                     // changes as one, and which Go's autocert reads and writes
     const char *email;   // "" = none
     const char *eab_kid; // external account; "" = none
-    const char *eab_key; // base64url or base64
+    const char *eab_key; // base64url or base64, of up to ACME_EAB_KEY_MAX_BYTES
     const char *profile; // "" = the server's default, as with one that has no profiles at all
     unsigned kinds;      // which challenges can be shown: bits of enum acme_challenge_kind
     enum acme_challenge_kind preferred;

@@ -15,7 +15,6 @@
 
 #define KEY_FILE "acme_account+key"
 #define KEY_FILE_NEXT "acme_account+key.next" // of an exchange that has begun
-#define EAB_KEY_MAX_BYTES 128
 
 static const char *const no_account[] = {"accountDoesNotExist", NULL};
 
@@ -128,14 +127,14 @@ static bool fail_binding(struct acme_session *session)
     return acme_fail(session, ACME_REFUSED,
                      "the key of the external account is no base64url text of at most %d bytes: "
                      "copy it again from the authority, for " EAB_KEY_FLAG,
-                     EAB_KEY_MAX_BYTES);
+                     ACME_EAB_KEY_MAX_BYTES);
 }
 
 // The binding of an external account (RFC 8555, section 7.3.4) as JSON, NULL with a fault.
 static json_t *binding(struct acme_session *session, const char *url)
 {
     const struct acme_config *config = session->config;
-    uint8_t secret[EAB_KEY_MAX_BYTES];
+    uint8_t secret[ACME_EAB_KEY_MAX_BYTES];
     const int len = jose_base64_decode(config->eab_key, secret, sizeof secret);
     json_t *header, *jwk, *object = NULL;
     char *payload, *text = NULL;

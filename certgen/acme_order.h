@@ -12,8 +12,9 @@ typedef bool acme_store(struct acme_session *session, const char *name, const ch
                         EVP_PKEY *key);
 
 // Goes with the order for these names to its end: proves the names, has the certificate made and
-// hands it to `store`. False with a fault; what was
-// reached is then kept in the folder, unless it is of no more use.
+// hands it to `store`. `replaces`: the renewed certificate's name (RFC 9773, section 4.1), NULL =
+// none. False with a fault; what was reached is then kept in the folder, unless it is of no more
+// use.
 bool acme_order_run(struct acme_session *session, const char *const *names, size_t count,
                     const char *replaces, acme_store *store);
 

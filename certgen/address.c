@@ -20,3 +20,10 @@ bool cert_address_parse(const char *text, struct cert_address *out)
     }
     return true;
 }
+
+bool cert_is_address(const char *text)
+{
+    struct cert_address unused;
+
+    return cert_address_parse(text, &unused);
+}

@@ -17,4 +17,7 @@ struct cert_address {
 // the IPv4 address. False when `text` is no address; `out` is then undefined.
 bool cert_address_parse(const char *text, struct cert_address *out);
 
+// Whether it is one.
+bool cert_is_address(const char *text);
+
 #endif

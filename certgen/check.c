@@ -24,13 +24,23 @@ static bool time_from_asn1(const ASN1_TIME *from, time_t *out)
     return true;
 }
 
-time_t cert_not_after(const X509 *cert)
+static time_t time_or_none(const ASN1_TIME *from)
 {
-    time_t until;
-    const bool ok = time_from_asn1(X509_get0_notAfter(cert), &until);
+    time_t out;
+    const bool ok = time_from_asn1(from, &out);
 
     ERR_clear_error();
-    return ok ? until : -1;
+    return ok ? out : -1;
+}
+
+time_t cert_not_before(const X509 *cert)
+{
+    return time_or_none(X509_get0_notBefore(cert));
+}
+
+time_t cert_not_after(const X509 *cert)
+{
+    return time_or_none(X509_get0_notAfter(cert));
 }
 
 const char *cert_time_text(time_t when, char out[static CERT_TIME_TEXT_BYTES])

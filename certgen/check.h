@@ -11,8 +11,9 @@
 #include <stddef.h>
 #include <time.h>
 
-// The end of validity in seconds since 1970, for a metric or a renewal. -1 when the certificate
-// holds no time that can be read.
+// Beginning and end of validity in seconds since 1970, for a metric or a renewal. -1 when the
+// certificate holds no time that can be read.
+time_t cert_not_before(const X509 *cert);
 time_t cert_not_after(const X509 *cert);
 
 // Whether it was signed with its own key, so that no authority stands behind it.

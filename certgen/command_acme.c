@@ -180,10 +180,8 @@ static int change_key(struct arguments *arguments)
 
 static bool any_address(const char *const *names, size_t count)
 {
-    struct cert_address address;
-
     for (size_t i = 0; i < count; i++)
-        if (cert_address_parse(names[i], &address))
+        if (cert_is_address(names[i]))
             return true;
     return false;
 }

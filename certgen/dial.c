@@ -46,15 +46,14 @@ static bool set_host(struct cert_target *target, const char *text, size_t len)
 
 static bool parse(struct cert_target *target, const char *text)
 {
-    struct cert_address address;
     const char *end = strchr(text, ']'), *colon = strchr(text, ':');
 
     strcpy(target->port, PORT_DEFAULT);
     if (text[0] == '[')
         return end && set_host(target, text + 1, (size_t)(end - text - 1)) &&
-               cert_address_parse(target->host, &address) &&
+               cert_is_address(target->host) &&
                (end[1] == '\0' || (end[1] == ':' && set_port(target, end + 2)));
-    if (!colon || cert_address_parse(text, &address))
+    if (!colon || cert_is_address(text))
         return set_host(target, text, strlen(text));
     return set_host(target, text, (size_t)(colon - text)) && set_port(target, colon + 1);
 }
@@ -225,13 +224,12 @@ static bool take_certificates(struct cert_dialed *dialed, SSL *ssl, char *error,
 static bool talk(struct cert_dialed *dialed, int fd, const char *name, long long deadline,
                  char *error, size_t size)
 {
-    struct cert_address address;
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
     SSL *ssl = context ? SSL_new(context) : NULL;
     bool ok = false;
 
     if (!ssl || SSL_set_fd(ssl, fd) != 1 ||
-        (!cert_address_parse(name, &address) && SSL_set_tlsext_host_name(ssl, name) != 1))
+        (!cert_is_address(name) && SSL_set_tlsext_host_name(ssl, name) != 1))
         cert_fail(error, size, "TLS cannot be used (%s): try again", cert_reason());
     else
         ok = shake_hands(ssl, fd, dialed, name, deadline, error, size) &&

@@ -89,7 +89,6 @@ static void copy_as(char *out, const char *from, bool dashes)
 
 static bool read_names(struct names *names, const char *hostname, char *error, size_t size)
 {
-    struct cert_address address;
     const char *dot;
 
     if (!cert_paths_name(names->safe, hostname, error, size))
@@ -102,8 +101,7 @@ static bool read_names(struct names *names, const char *hostname, char *error, s
     copy_as(names->host, hostname, false);
     copy_as(names->dash, hostname, true);
     dot = strchr(names->host, '.');
-    names->parent =
-        dot && strchr(dot + 1, '.') && !cert_address_parse(hostname, &address) ? dot + 1 : NULL;
+    names->parent = dot && strchr(dot + 1, '.') && !cert_is_address(hostname) ? dot + 1 : NULL;
     return true;
 }
 

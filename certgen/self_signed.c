@@ -372,11 +372,9 @@ static enum self_signed ensure(const struct wanted *wanted, struct self_signed_r
 
 static bool prepare_wanted(struct wanted *wanted)
 {
-    struct cert_address parsed;
-
     ERR_clear_error();
     for (size_t i = 0; i < wanted->count; i++)
-        if (!cert_address_parse(wanted->addresses[i], &parsed))
+        if (!cert_is_address(wanted->addresses[i]))
             return cert_fail(wanted->error, wanted->size,
                              "%s is not an IP address: give an address like 203.0.113.1 or "
                              "2001:db8::1, as names need a certificate from an authority",

@@ -4,10 +4,10 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "certgen/address.h"
 #include "certgen/meta.h"
 #include "proto/frame.h"
 
-#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -27,13 +27,6 @@ struct certificate_look {
 
 // --- Slots ---
 
-static bool is_address(const char *name)
-{
-    unsigned char address[sizeof(struct in6_addr)];
-
-    return inet_pton(AF_INET, name, address) == 1 || inet_pton(AF_INET6, name, address) == 1;
-}
-
 static struct slot *address_slot(struct certificate *certificate)
 {
     for (size_t i = 0; i < certificate->slot_count; i++)
@@ -47,7 +40,7 @@ static void make_slots(struct certificate *certificate, const struct options *op
     memset(certificate, 0, sizeof *certificate);
     certificate->options = options;
     for (size_t i = 0; i < options->hostname_count; i++) {
-        const bool address = is_address(options->hostnames[i]);
+        const bool address = cert_is_address(options->hostnames[i]);
         struct slot *slot = address ? address_slot(certificate) : NULL;
 
         if (!slot) {

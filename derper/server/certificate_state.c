@@ -13,11 +13,6 @@ void state_init(struct certificate_state *state)
     pthread_mutex_init(&state->lock, NULL);
 }
 
-void state_deinit(struct certificate_state *state)
-{
-    pthread_mutex_destroy(&state->lock);
-}
-
 static void copy_pair(struct pair_state *to, const struct slot_pair *from)
 {
     *to = (struct pair_state){.served = from->served, .refused = from->refused};
@@ -182,8 +177,9 @@ static void put_slot(struct page *page, const struct slot_state *slot)
     if (*slot->renewal) {
         put_row(page, "Last renewal", slot->renewal);
         put_date(page, "Tried at", slot->renewal_unix);
-        put_date(page, "Next at", slot->next_renewal_unix);
     }
+    if (slot->next_renewal_unix > 0)
+        put_date(page, "Next renewal", slot->next_renewal_unix);
     page_text(page, "</dl>\n");
 }
 

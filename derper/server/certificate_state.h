@@ -12,8 +12,6 @@
 #include <pthread.h>
 #include <stdint.h>
 
-#define STATE_NOTE_BYTES 384
-
 struct pair_state {
     bool served, refused;
     char file[CERT_PATH_MAX_BYTES];
@@ -31,7 +29,7 @@ struct slot_state {
     int64_t changed_unix;
     struct self_signed_report report; // zero when there is no self-signed pair
     // Of the renewer, when there is one.
-    char renewal[STATE_NOTE_BYTES]; // "" = none yet
+    char renewal[CERT_ERROR_BYTES]; // "" = none yet
     int64_t renewal_unix, next_renewal_unix;
 };
 
@@ -43,7 +41,6 @@ struct certificate_state {
 };
 
 void state_init(struct certificate_state *state);
-void state_deinit(struct certificate_state *state);
 
 // As the slots are now; `news` is of one look.
 void state_publish(struct certificate_state *state, const struct slot *slots, size_t count,

@@ -4,9 +4,9 @@
 // decide.
 #include "server/options.h"
 
-#include "base/address.h"
 #include "base/text.h"
 #include "certgen/acme.h"
+#include "certgen/address.h"
 #include "certgen/jose.h"
 #include "server/options_accept.h"
 #include "server/options_table.h"
@@ -24,7 +24,6 @@
 #define MESH_KEY_PATH "/home/derp/keys/derp-mesh.key"
 #define QUOTED_BYTES 88
 #define ACCEPT_LIMIT_MIN 1e-6 // a second
-#define EAB_KEY_MAX_BYTES 128
 
 struct reader {
     struct options *options;
@@ -271,7 +270,7 @@ static bool decide_account(const struct reader *reader)
 {
     const struct options *options = reader->options;
     const bool kid = *options->acme_eab_kid != '\0', key = *options->acme_eab_key != '\0';
-    uint8_t secret[EAB_KEY_MAX_BYTES];
+    uint8_t secret[ACME_EAB_KEY_MAX_BYTES];
     int len;
 
     if (options->cert_mode == CERT_MODE_GCP && (!kid || !key || *options->acme_email == '\0'))
@@ -291,10 +290,8 @@ static bool decide_account(const struct reader *reader)
 
 static const char *first_address(const struct options *options)
 {
-    struct in6_addr address;
-
     for (size_t i = 0; i < options->hostname_count; i++)
-        if (address_from_text(&address, options->hostnames[i]))
+        if (cert_is_address(options->hostnames[i]))
             return options->hostnames[i];
     return NULL;
 }

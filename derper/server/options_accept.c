@@ -3,6 +3,7 @@
 
 #include "access/url.h"
 #include "base/text.h"
+#include "certgen/address.h"
 #include "server/go_duration.h"
 
 #include <arpa/inet.h>
@@ -259,18 +260,11 @@ static const char *dns_name_wrong(const char *value)
     return NULL;
 }
 
-static bool is_address(const char *value)
-{
-    uint8_t address[sizeof(struct in6_addr)];
-
-    return inet_pton(AF_INET, value, address) == 1 || inet_pton(AF_INET6, value, address) == 1;
-}
-
 static const char *hostname_wrong(const char *value)
 {
-    const char *wrong = is_address(value) ? NULL : hostname_wrong_shape(value);
+    const char *wrong = cert_is_address(value) ? NULL : hostname_wrong_shape(value);
 
-    return wrong || is_address(value) ? wrong : dns_name_wrong(value);
+    return wrong || cert_is_address(value) ? wrong : dns_name_wrong(value);
 }
 
 static bool is_among(const char (*names)[OPTIONS_HOSTNAME_CHARS + 1], size_t count,
@@ -324,7 +318,7 @@ bool accept_hostname(struct options *options, const char *value, char *why, size
     memcpy(options->hostnames, names, sizeof names);
     options->hostname_count = count;
     strcpy(options->hostname, names[0]);
-    options->hostname_is_ip = is_address(names[0]);
+    options->hostname_is_ip = cert_is_address(names[0]);
     return true;
 }
 

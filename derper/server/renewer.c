@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "certgen/address.h"
+#include "certgen/check.h"
 #include "certgen/file.h"
 #include "certgen/pair.h"
 #include "server/attempts.h"
@@ -90,20 +91,6 @@ static const char *label(const struct renewer_slot *slot)
     return slot->names.names[0];
 }
 
-static int64_t end_of(const X509 *cert)
-{
-    struct tm tm;
-
-    return ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm) == 1 ? (int64_t)timegm(&tm) : 0;
-}
-
-static int64_t begin_of(const X509 *cert)
-{
-    struct tm tm;
-
-    return ASN1_TIME_to_tm(X509_get0_notBefore(cert), &tm) == 1 ? (int64_t)timegm(&tm) : 0;
-}
-
 // --- The client's world. All of it runs on the thread. ---
 
 static bool world_show(const struct acme_challenge *challenge, void *data)
@@ -185,8 +172,8 @@ static void serve(struct renewer_slot *slot, X509 *leaf, struct renewal_now now)
     slot->leaf = leaf;
     if (same)
         return;
-    renewal_serves(&slot->renewal, now, leaf ? begin_of(leaf) : 0, leaf ? end_of(leaf) : 0,
-                   randombytes_random());
+    renewal_serves(&slot->renewal, now, leaf ? cert_not_before(leaf) : 0,
+                   leaf ? cert_not_after(leaf) : 0, randombytes_random());
 }
 
 static bool keep(struct renewer *renewer, struct renewer_slot *slot, struct renewal_now now,
@@ -207,19 +194,19 @@ static void log_success(const struct renewer *renewer, const struct renewer_slot
 
     log_info("the certificate for %s has come from %s, is good for %s and renewed in %s, by itself",
              label(slot), renewer->config.options->acme_directory,
-             span_text(end_of(slot->leaf) - now.wall_s, left),
+             span_text(cert_not_after(slot->leaf) - now.wall_s, left),
              span_text(renewal_wait(&slot->renewal, now), next));
 }
 
 static void log_failure(const struct renewer_slot *slot, const struct acme_fault *fault,
                         struct renewal_now now)
 {
-    const bool served = slot->leaf && end_of(slot->leaf) > now.wall_s;
+    const bool served = slot->leaf && cert_not_after(slot->leaf) > now.wall_s;
     char left[SPAN_TEXT_BYTES], next[SPAN_TEXT_BYTES], state[SPAN_TEXT_BYTES + 64] = "";
 
     if (served)
         snprintf(state, sizeof state, " (the present one is good for %s)",
-                 span_text(end_of(slot->leaf) - now.wall_s, left));
+                 span_text(cert_not_after(slot->leaf) - now.wall_s, left));
     log_warnx("no %scertificate for %s%s, tried again in %s%s%s%s: %s", served ? "new " : "",
               label(slot), state, span_text(renewal_wait(&slot->renewal, now), next),
               fault->outcome == ACME_UNPROVEN ? " by " : "",
@@ -513,13 +500,6 @@ bool renewer_wanted(const struct options *options)
     return options->serve_tls && options->cert_mode != CERT_MODE_MANUAL;
 }
 
-static bool is_address(const char *name)
-{
-    struct cert_address address;
-
-    return cert_address_parse(name, &address);
-}
-
 // The port that is the one which the authority asks, if one is; otherwise the HTTP port, as most
 // port forwards that there are lead there.
 static void choose_kinds(const struct renewer_config *config, struct renewer_slot *slot)
@@ -542,7 +522,7 @@ static void begin_slot(struct renewer *renewer, struct renewer_slot *slot,
     struct renewal_kept kept;
 
     slot->names = *names;
-    slot->addresses = is_address(label(slot));
+    slot->addresses = cert_is_address(label(slot));
     choose_kinds(&renewer->config, slot);
     renewal_init(&slot->renewal);
     if (attempts_load(options->cert_dir, label(slot), options->acme_directory, &kept))
@@ -701,7 +681,7 @@ bool renewer_check(const struct options *options, char *error, size_t size)
         cert_file_wipe(&text);
     }
     for (size_t i = 0; i < options->hostname_count; i++) {
-        struct renewer_slot slot = {.addresses = is_address(options->hostnames[i])};
+        struct renewer_slot slot = {.addresses = cert_is_address(options->hostnames[i])};
 
         choose_kinds(&config, &slot);
         log_info("the certificate for %s is asked for at %s, by %s, and kept in %s",
