@@ -233,7 +233,7 @@ def test_ends_while_the_authority_hangs(ca, relay):
     held = ca.proxy.fault("newOrder", Hold(False))
     derper = relay().start()
     assert held.reached.wait(10)
-    assert derper.end_with(signal.SIGTERM) < 3
+    assert derper.end_with(signal.SIGTERM, 15) < 8  # and not after the minute that a request may take
 
 
 # Accounts
