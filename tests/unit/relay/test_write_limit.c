@@ -7,6 +7,7 @@
 #include "../support/loopback.h"
 #include "../support/peer.h"
 #include "base/clock.h"
+#include "relay/state.h"
 #include "relay/worker.h"
 
 #include <stdlib.h>
@@ -20,6 +21,7 @@
 #define HORIZON_MS ((uint64_t)WHEEL_TICK_MS * WHEEL_SLOTS)
 #define LIMIT_MS (HORIZON_MS * 3)
 #define PATIENCE_TRIES 10000
+#define BEGINNINGS_MAX 20 // of the limit: buffers are small
 
 static _Atomic uint64_t ahead_ms;
 
@@ -54,11 +56,18 @@ static void upgrade(struct http_conn *conn, const struct http_request *request)
     }
 
 static atomic_int wheel_runs;
+static _Atomic uint32_t blocked_bytes; // of the blocked write, when its limit began
 
 static void run_wheel(struct worker *worker, struct task *task)
 {
     free(task);
     wheel_run(&worker->io.wheel, clock_ms());
+    for (struct list *node = worker->clients.next; node != &worker->clients; node = node->next) {
+        const struct client *client = list_entry(node, struct client, node);
+
+        if (client->watched)
+            blocked_bytes = client->unacked_before;
+    }
     wheel_runs++;
 }
 
@@ -83,6 +92,24 @@ static void login_slowly(struct peer *peer)
     peer_receive_server_key(peer);
     peer_send_bytes(peer, frame, peer_put_client_info(peer, "{\"version\":2}", frame));
     peer_receive_server_info(peer);
+}
+
+// False when the limit began anew, which it does for bytes that are taken late, as on a machine
+// that has much to do, and for nothing else.
+static bool limit_ends_it(void)
+{
+    const uint32_t blocked = blocked_bytes;
+    const int64_t sent = READ(bytes_sent);
+
+    for (uint64_t passed_ms = 0; passed_ms + HORIZON_MS < LIMIT_MS; passed_ms += HORIZON_MS)
+        let_pass(HORIZON_MS);
+    assert_int_equal(READ(write_timeouts), 0);
+    assert_int_equal(READ(connections), 2);
+    let_pass(HORIZON_MS + WHEEL_TICK_MS);
+    if (READ(write_timeouts) == 1)
+        return true;
+    assert_true(blocked_bytes != blocked || READ(bytes_sent) != sent);
+    return false;
 }
 
 // What the kernel has taken still comes: that was sent, and everything else was dropped.
@@ -128,13 +155,10 @@ static void test_limit_beyond_the_horizon(void **state)
     for (int i = 0; i < PACKETS; i++)
         peer_send_packet(&from, &slow.key.public, packet, sizeof packet);
     WAIT(READ(packets_dropped[DROP_QUEUE_HEAD][PACKET_OTHER]) > 0); // so it is blocked
-    for (uint64_t passed_ms = 0; passed_ms + HORIZON_MS < LIMIT_MS; passed_ms += HORIZON_MS)
-        let_pass(HORIZON_MS);
-    assert_int_equal(READ(write_timeouts), 0);
-    assert_int_equal(READ(connections), 2);
-    let_pass(HORIZON_MS + WHEEL_TICK_MS);
-    WAIT(READ(write_timeouts) == 1);
-    assert_int_equal(READ(connections), 1);
+    let_pass(0);
+    for (int i = 0; !limit_ends_it(); i++)
+        assert_true(i < BEGINNINGS_MAX);
+    WAIT(READ(connections) == 1);
     assert_counts_are_true(&slow);
     peer_close(&from);
     close(slow.fd);
