@@ -19,8 +19,8 @@
 struct certificate_look {
     uv_work_t work;
     struct certificate *certificate;
-    unsigned hangups;         // asked for before it began
-    bool ensure;              // self-signed pairs are renewed where that is due
+    unsigned hangups; // asked for before it began
+    enum reading_task task;
     struct reading *readings; // of each slot
     struct watched_folders folders;
 };
@@ -58,25 +58,67 @@ static void free_slots(struct certificate *certificate)
         slot_free(&certificate->slots[i]);
 }
 
-static bool load_slot(struct slot *slot, bool ensure, char *error, size_t size)
+// What lies between two renames is no fault, so it is looked at again for a while.
+static bool read_settled(struct reading *reading, const struct slot *slot, enum reading_task task,
+                         char *error, size_t size)
 {
-    struct reading *reading = memory_zeroed(sizeof *reading);
-    const bool fetched = slot->options->cert_mode != CERT_MODE_MANUAL;
+    const struct timespec pause = {.tv_nsec = CERTIFICATE_AGAIN_MS * 1000000L};
     bool ok;
 
-    reading_take(reading, slot, ensure);
-    // One that is fetched and has ended meanwhile, or lacks a name that is new, is fetched anew.
-    if (reading->found == CERT_FIND_FOUND)
-        ok = reading->findings[0].fit || fetched;
-    else
-        ok = reading->found == CERT_FIND_NONE && fetched;
-    if (ok)
-        slot_take(slot, reading, true, "");
-    else
-        snprintf(error, size, "%s",
-                 reading->found == CERT_FIND_FOUND ? reading->findings[0].fault : reading->fault);
-    reading_free(reading);
-    free(reading);
+    reading_take(reading, slot, task);
+    ok = reading_can_start(reading, slot, error, size);
+    for (int ms = 0; !ok && ms < CERTIFICATE_SETTLE_MS && reading_may_settle(reading);
+         ms += CERTIFICATE_AGAIN_MS) {
+        nanosleep(&pause, NULL);
+        reading_free(reading);
+        reading_take(reading, slot, task);
+        ok = reading_can_start(reading, slot, error, size);
+    }
+    return ok;
+}
+
+static bool read_for_start(struct reading *reading, const struct slot *slot, char *error,
+                           size_t size)
+{
+    return read_settled(reading, slot, READING_CREATE, error, size);
+}
+
+static bool read_for_check(struct reading *reading, const struct slot *slot, char *error,
+                           size_t size)
+{
+    switch (slot_would_make(slot, error, size)) {
+    case SELF_SIGNED_FAILED:
+        return false;
+    case SELF_SIGNED_CREATED:
+        log_info("there is no certificate for %s yet: a self-signed one is made at the first start",
+                 slot->names[0]);
+        return true;
+    case SELF_SIGNED_RENEWED:
+        log_warnx("the self-signed certificate for %s is replaced at the next start, and with it "
+                  "the pin",
+                  slot->names[0]);
+        return true;
+    default:
+        return read_settled(reading, slot, READING_LOOK, error, size);
+    }
+}
+
+// All are read before one is taken, as that writes warnings, and a fault is to be the first word.
+static bool load(struct certificate *certificate,
+                 bool (*read)(struct reading *, const struct slot *, char *, size_t), char *error,
+                 size_t size)
+{
+    struct reading *readings = memory_zeroed(certificate->slot_count * sizeof *readings);
+    bool ok = true;
+
+    for (size_t i = 0; i < certificate->slot_count && ok; i++)
+        ok = read(&readings[i], &certificate->slots[i], error, size);
+    for (size_t i = 0; i < certificate->slot_count; i++) {
+        if (ok && readings[i].found == CERT_FIND_FOUND)
+            slot_take(&certificate->slots[i], &readings[i], true, "");
+        reading_free(&readings[i]);
+    }
+    free(readings);
     return ok;
 }
 
@@ -85,34 +127,16 @@ bool certificate_load(struct certificate *certificate, const struct options *opt
 {
     make_slots(certificate, options);
     state_init(&certificate->state);
-    for (size_t i = 0; i < certificate->slot_count; i++)
-        if (!load_slot(&certificate->slots[i], true, error, size))
-            return false;
-    return true;
+    return load(certificate, read_for_start, error, size);
 }
 
 bool certificate_check(const struct options *options, char *error, size_t size)
 {
     struct certificate *certificate = memory_zeroed(sizeof *certificate);
-    bool ok = true;
+    bool ok;
 
     make_slots(certificate, options);
-    for (size_t i = 0; i < certificate->slot_count && ok; i++) {
-        struct slot *slot = &certificate->slots[i];
-        const enum self_signed would = slot_would_make(slot, error, size);
-
-        ok = would != SELF_SIGNED_FAILED;
-        if (would == SELF_SIGNED_CREATED)
-            log_info("there is no certificate for %s yet: a self-signed one is made at the first "
-                     "start",
-                     slot->names[0]);
-        else if (would == SELF_SIGNED_RENEWED)
-            log_warnx("the self-signed certificate for %s is replaced at the next start, and with "
-                      "it the pin",
-                      slot->names[0]);
-        else
-            ok = ok && load_slot(slot, false, error, size);
-    }
+    ok = load(certificate, read_for_check, error, size);
     free_slots(certificate);
     free(certificate);
     return ok;
@@ -246,7 +270,7 @@ static void on_pool(uv_work_t *work)
     const struct certificate *certificate = look->certificate;
 
     for (size_t i = 0; i < certificate->slot_count; i++) {
-        reading_take(&look->readings[i], &certificate->slots[i], look->ensure);
+        reading_take(&look->readings[i], &certificate->slots[i], look->task);
         reading_folders(&look->readings[i], &certificate->slots[i], &look->folders);
     }
 }
@@ -354,7 +378,7 @@ static void start_look(struct certificate *certificate)
     look->readings = memory_zeroed(certificate->slot_count * sizeof *look->readings);
     look->work.data = look;
     look->hangups = certificate->hangups;
-    look->ensure = certificate->ensure;
+    look->task = certificate->ensure ? READING_RENEW : READING_LOOK;
     certificate->ensure = false;
     certificate->look = look;
     certificate->again = false;

@@ -46,9 +46,11 @@ struct certificate {
     _Atomic int64_t not_after; // of the one that ends first, Unix time; 0 = none
 };
 
-// Loads what is to be served, and makes a self-signed pair where there is to be one. False, with a
-// sentence. In an ACME mode a slot may be empty, and what lies there and is not fit is a line in
-// the log.
+// Loads what is to be served, and makes a self-signed pair where there is to be one. One pair that
+// is fit is enough for a name; what is not fit is told in the log. Waits up to
+// CERTIFICATE_SETTLE_MS for files that are being replaced. False, with a sentence. In an ACME mode
+// a slot may be empty, also when the file that is there is not fit: it stays until another takes
+// its place.
 bool certificate_load(struct certificate *certificate, const struct options *options, char *error,
                       size_t size);
 

@@ -137,15 +137,36 @@ static void refuse_second_of_a_kind(struct reading *reading)
     second->fit = false;
 }
 
-void reading_take(struct reading *reading, const struct slot *slot, bool ensure)
+static bool both_there(const struct file_stamp *stamp)
+{
+    return stamp->inode[0] != 0 && stamp->inode[1] != 0;
+}
+
+static bool is_ensured(enum reading_task task, const struct slot *slot, enum cert_find result,
+                       const struct cert_found *found)
+{
+    struct file_stamp stamp;
+
+    if (task == READING_LOOK || !is_self_made(slot, result, found))
+        return false;
+    if (task == READING_CREATE)
+        return true;
+    if (result != CERT_FIND_FOUND)
+        return false;
+    stamp_take(&stamp, &found->pairs[0]);
+    return both_there(&stamp);
+}
+
+void reading_take(struct reading *reading, const struct slot *slot, enum reading_task task)
 {
     struct cert_found found;
 
     memset(reading, 0, sizeof *reading);
     reading->found = find(&found, slot, reading->fault, sizeof reading->fault);
-    if (ensure && is_self_made(slot, reading->found, &found)) {
-        reading->ensured = true;
-        reading->found = ensure_pair(slot, &reading->report, reading->fault, sizeof reading->fault)
+    if (is_ensured(task, slot, reading->found, &found)) {
+        reading->ensured =
+            ensure_pair(slot, &reading->report, reading->fault, sizeof reading->fault);
+        reading->found = reading->ensured
                              ? find(&found, slot, reading->fault, sizeof reading->fault)
                              : CERT_FIND_FAILED;
     }
@@ -163,6 +184,28 @@ void reading_free(struct reading *reading)
     for (size_t i = 0; i < reading->count; i++)
         identity_free(&reading->findings[i].identity);
     reading->count = 0;
+}
+
+bool reading_can_start(const struct reading *reading, const struct slot *slot, char *error,
+                       size_t size)
+{
+    const bool found = reading->found == CERT_FIND_FOUND;
+
+    for (size_t i = 0; i < reading->count; i++)
+        if (reading->findings[i].fit)
+            return true;
+    if (slot->options->cert_mode != CERT_MODE_MANUAL && reading->found != CERT_FIND_FAILED)
+        return true;
+    snprintf(error, size, "%s", found ? reading->findings[0].fault : reading->fault);
+    return false;
+}
+
+bool reading_may_settle(const struct reading *reading)
+{
+    for (size_t i = 0; i < reading->count; i++)
+        if (both_there(&reading->findings[i].stamp))
+            return true;
+    return reading->found == CERT_FIND_FAILED;
 }
 
 void reading_folders(const struct reading *reading, const struct slot *slot,
@@ -192,8 +235,8 @@ struct taking {
 
 static void tell_fault(const struct slot *slot, const struct slot_pair *pair, const char *cause)
 {
-    log_warnx("%sthe certificate for %s was not reloaded, %s: %s", cause, slot->names[0],
-              pair->served ? "the present one serves on" : "nothing is served in its place",
+    log_warnx("%sthe certificate for %s %s: %s", cause, slot->names[0],
+              pair->served ? "was not reloaded, the present one serves on" : "is not served",
               pair->fault);
 }
 
@@ -249,7 +292,7 @@ static void serve(struct taking *taking, struct slot_pair *pair, struct finding 
     if (!same) {
         if (*fresh->chain_fault)
             log_warnx("%s", fresh->chain_fault);
-        if (pair->served)
+        if (pair->served || pair->refused)
             log_info("%scertificate reloaded for %s from %s, %s", taking->cause,
                      taking->slot->names[0], fresh->paths.cert, fresh->pin);
         taking->news.swapped++;
@@ -267,8 +310,29 @@ static void serve(struct taking *taking, struct slot_pair *pair, struct finding 
     pair->refused = false;
 }
 
+static bool is_last(const struct slot *slot, const struct slot_pair *pair)
+{
+    for (size_t i = 0; i < CERT_FOUND_MAX; i++)
+        if (slot->pairs[i].served && &slot->pairs[i] != pair)
+            return false;
+    return pair->served;
+}
+
+static void keep_last(struct taking *taking, struct slot_pair *pair)
+{
+    static const struct file_stamp nothing;
+    char fault[CERT_ERROR_BYTES];
+
+    cert_fail(fault, sizeof fault, "%s is not there any more", pair->identity.paths.cert);
+    refuse(taking, pair, &nothing, fault);
+}
+
 static void drop(struct taking *taking, struct slot_pair *pair)
 {
+    if (is_last(taking->slot, pair)) {
+        keep_last(taking, pair);
+        return;
+    }
     if (pair->served && !taking->settled) {
         taking->news.again = true;
         return;
@@ -294,6 +358,15 @@ static void take_finding(struct taking *taking, struct slot_pair *pair, struct f
         refuse(taking, pair, &finding->stamp, finding->fault);
 }
 
+// The one that the slot is known by.
+static struct slot_pair *known_pair(struct slot *slot)
+{
+    for (size_t i = 0; i < CERT_FOUND_MAX; i++)
+        if (slot->pairs[i].served)
+            return &slot->pairs[i];
+    return &slot->pairs[0];
+}
+
 struct slot_news slot_take(struct slot *slot, struct reading *reading, bool settled,
                            const char *cause)
 {
@@ -304,7 +377,7 @@ struct slot_news slot_take(struct slot *slot, struct reading *reading, bool sett
     if (reading->ensured)
         slot->report = reading->report;
     if (reading->found != CERT_FIND_FOUND && !(reading->found == CERT_FIND_NONE && may_lack))
-        refuse(&taking, &slot->pairs[0], &nothing, reading->fault);
+        refuse(&taking, known_pair(slot), &nothing, reading->fault);
     for (size_t i = 0; reading->found == CERT_FIND_FOUND && i < CERT_FOUND_MAX; i++) {
         if (i < reading->count)
             take_finding(&taking, &slot->pairs[i], &reading->findings[i]);
@@ -336,19 +409,19 @@ const char *slot_source(const struct slot *slot)
     return slot->options->cert_mode == CERT_MODE_MANUAL ? "manual" : "acme";
 }
 
+bool slot_gives(const struct slot *slot, size_t pair)
+{
+    const struct identity *first = slot_first(slot), *identity = &slot->pairs[pair].identity;
+
+    return slot->pairs[pair].served && (identity == first || !identity_same_kind(first, identity));
+}
+
 void slot_tls_identity(const struct slot *slot, struct tls_identity *out)
 {
-    const struct identity *first = slot_first(slot);
-
     *out = (struct tls_identity){.hostname = slot->addresses ? NULL : slot->names[0]};
-    for (size_t i = 0; i < CERT_FOUND_MAX; i++) {
-        const struct slot_pair *pair = &slot->pairs[i];
-
-        // While one of two is refused, the old one beside it may be of the same kind.
-        if (pair->served &&
-            (&pair->identity == first || !identity_same_kind(first, &pair->identity)))
-            out->pairs[out->pair_count++] = identity_tls_pair(&pair->identity);
-    }
+    for (size_t i = 0; i < CERT_FOUND_MAX; i++)
+        if (slot_gives(slot, i))
+            out->pairs[out->pair_count++] = identity_tls_pair(&slot->pairs[i].identity);
 }
 
 void slot_free(struct slot *slot)

@@ -72,10 +72,25 @@ struct slot_news {
     bool again;                         // what was found may be half of a change: look again
 };
 
-// Looks at the disk. With `ensure`, a self-signed pair is made for addresses that have none, and
-// renewed when that is due. Blocking.
-void reading_take(struct reading *reading, const struct slot *slot, bool ensure);
+enum reading_task {
+    READING_LOOK,
+    READING_RENEW,  // a self-signed pair, when that is due; where a file has gone, it is not made
+                    // anew
+    READING_CREATE, // the same, and a pair is made for addresses that have none
+};
+
+// Looks at the disk, and does the task before. Blocking.
+void reading_take(struct reading *reading, const struct slot *slot, enum reading_task task);
 void reading_free(struct reading *reading);
+
+// Whether a relay can start with it: with one pair that is fit, and in an ACME mode also without,
+// as one will come. False, with a sentence.
+bool reading_can_start(const struct reading *reading, const struct slot *slot, char *error,
+                       size_t size);
+
+// Whether what hinders a start may be a moment between two renames; a file that is not there is
+// another matter.
+bool reading_may_settle(const struct reading *reading);
 
 // Adds the folders in which a change can make another reading. Blocking.
 void reading_folders(const struct reading *reading, const struct slot *slot,
@@ -99,6 +114,10 @@ const struct identity *slot_first(const struct slot *slot);
 
 // "manual", "self-signed", "acme", or "none".
 const char *slot_source(const struct slot *slot);
+
+// Whether clients get this pair. While one of two is refused or on its way into the other's place,
+// both may be of the same kind, and only the first one is given.
+bool slot_gives(const struct slot *slot, size_t pair);
 
 // As a TLS context takes it: without a pair when there is nothing to serve yet.
 void slot_tls_identity(const struct slot *slot, struct tls_identity *out);

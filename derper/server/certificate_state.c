@@ -13,12 +13,14 @@ void state_init(struct certificate_state *state)
     pthread_mutex_init(&state->lock, NULL);
 }
 
-static void copy_pair(struct pair_state *to, const struct slot_pair *from)
+static void copy_pair(struct pair_state *to, const struct slot *slot, size_t pair)
 {
-    *to = (struct pair_state){.served = from->served, .refused = from->refused};
+    const struct slot_pair *from = &slot->pairs[pair];
+
+    *to = (struct pair_state){.served = slot_gives(slot, pair), .refused = from->refused};
     if (from->refused)
         memcpy(to->fault, from->fault, sizeof to->fault);
-    if (!from->served)
+    if (!to->served)
         return;
     memcpy(to->file, from->identity.paths.cert, sizeof to->file);
     memcpy(to->pin, from->identity.pin, sizeof to->pin);
@@ -41,7 +43,7 @@ void state_publish(struct certificate_state *state, const struct slot *slots, si
         to->changed_unix = slots[i].changed_unix;
         to->report = slots[i].report;
         for (size_t j = 0; j < CERT_FOUND_MAX; j++)
-            copy_pair(&to->pairs[j], &slots[i].pairs[j]);
+            copy_pair(&to->pairs[j], &slots[i], j);
     }
     state->looks++;
     state->swapped += news->swapped;

@@ -341,7 +341,7 @@ class Derper:
 
     @property
     def sni(self):
-        return DOMAIN if self.mode == "domain" else None
+        return self.hostname if self.mode == "domain" else None
 
     def keep(self, link):
         self.links.append(link)

@@ -393,16 +393,22 @@ def test_relay_renews_what_others_made(start, tmp_path):
     assert certgen(tmp_path, "pin", f"127.0.0.1:{relay.port}").out.strip() == pin_of(successor)
 
 
-def test_successor_takes_its_place_at_the_moment(start, tmp_path):
-    relay = start.make("ip")
+def make_successor(relay, tmp_path, seconds):
+    """One that is due in so many seconds, beside an old certificate, which is returned."""
     old = self_signed(relay.cert_dir, 80, "127.0.0.1")
     certgen(tmp_path, "self-signed", "-d", relay.cert_dir, "127.0.0.1")
     path = file_in(relay, "127.0.0.1.next.crt")
     with open(path, encoding="ascii") as file:
         text = file.read()
-    moment = (certs.now() + datetime.timedelta(seconds=3)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    moment = (certs.now() + datetime.timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
     certs.write_whole(path, re.sub(r"\d{4}-\S+Z", moment, text, count=1).encode())
-    successor = load(path)
+    return old
+
+
+def test_successor_takes_its_place_at_the_moment(start, tmp_path):
+    relay = start.make("ip")
+    old = make_successor(relay, tmp_path, 3)
+    successor = load(file_in(relay, "127.0.0.1.next.crt"))
     relay.start()
     peer = relay.join()
     assert announced(relay)[0] == {"now": pin_of(old), "next": pin_of(successor)}
@@ -410,6 +416,24 @@ def test_successor_takes_its_place_at_the_moment(start, tmp_path):
     assert certgen(tmp_path, "pin", f"127.0.0.1:{relay.port}").out.strip() == pin_of(successor)
     assert pin_of(load(file_in(relay, "127.0.0.1.old.crt"))) == pin_of(old)
     peer.fence()
+
+
+@pytest.mark.parametrize("gone", [["127.0.0.1.crt", "127.0.0.1.key", "127.0.0.1.next.crt"], ["127.0.0.1.crt"]],
+                         ids=["all", "certificate"])
+def test_no_new_pin_when_files_have_gone(start, tmp_path, gone):
+    """What is in memory serves on: the pin stands in people's maps."""
+    relay = start.make("ip")
+    old = make_successor(relay, tmp_path, 4)
+    relay.start()
+    for name in gone:
+        os.remove(file_in(relay, name))
+    left = sorted(os.listdir(relay.cert_dir))
+    relay.wait_log("was not reloaded, the present one serves on: .*(no certificate|does not exist)")
+    looks = relay.varz()["derper_certificate_looks"]
+    wait_until(lambda: time.time() > announced(relay)[1] + 1, "the moment of the change")
+    relay.wait_varz(lambda s: s["derper_certificate_looks"] > looks, "a look at that moment")
+    assert sorted(os.listdir(relay.cert_dir)) == left
+    assert certgen(tmp_path, "pin", f"127.0.0.1:{relay.port}").out.strip() == pin_of(old)
 
 
 def test_relay_gets_another_address(start, tmp_path):

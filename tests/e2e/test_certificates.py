@@ -100,7 +100,9 @@ def chained(authority):
 def make_for_host(start, tmp_path, *args, folder="store"):
     store = tmp_path / folder
     store.mkdir(exist_ok=True)
-    return start.make("domain", "--hostname", HOST, "--certdir", str(store), *args), str(store)
+    relay = start.make("domain", "--certdir", str(store), *args)
+    relay.hostname = HOST
+    return relay, str(store)
 
 
 # Layouts
@@ -220,6 +222,107 @@ def test_fault_of_the_first_is_not_hidden_by_looking_on(tmp_path, chained):
         os.remove(tmp_path / f"{HOST}.{end}")
     code, output = run_once(tmp_path, "--check", "--certmode=manual", "--certdir", str(tmp_path))
     assert code == 0, output
+
+
+# Starts
+
+def test_one_fit_pair_of_two_is_enough(start, tmp_path, chained):
+    """acme.sh leaves the ECDSA certificate there when somebody goes back to RSA."""
+    relay, store = make_for_host(start, tmp_path)
+    left_over, good = LAYOUTS["acme.sh ecc"], LAYOUTS["acme.sh"]
+    left_over.write(store, chained, *chained.leaf(HOST, start=-90, end=-1))
+    leaf, key = chained.leaf(HOST, kind="rsa")
+    good.write(store, chained, leaf, key)
+    code, output = run_once(tmp_path, "--check", "--certmode=manual", "--certdir", store)
+    assert code == 0 and "expired at" in output
+    relay.start()
+    assert serial_of(relay, HOST) == leaf.serial_number
+    assert f"is not served: the certificate {store}/{left_over.cert} expired at" in relay.log()
+    assert relay.varz().total("derper_certificate_refused") == 1
+    os.remove(os.path.join(store, good.cert))
+    os.remove(os.path.join(store, good.key))
+    relay.wait_log("is not there any more")
+    assert serial_of(relay, HOST) == leaf.serial_number
+    good.write(store, chained, leaf, key)
+    shutil.rmtree(os.path.join(store, os.path.dirname(left_over.cert)))
+    relay.wait_varz(lambda s: s.total("derper_certificate_refused") == 0, "the left-over to be forgotten")
+    assert serial_of(relay, HOST) == leaf.serial_number
+
+
+@pytest.mark.parametrize("mode", ["domain", "ip"])
+def test_start_between_two_renames(start, authority, mode):
+    relay = start.make(mode)
+    host = relay.hostname
+    authority.install(relay.cert_dir, host)
+    leaf, key = authority.leaf(host)
+    crt, key_file = pair_paths(relay, host)
+    certs.write_whole(key_file, certs.key_pem(key), 0o600)
+    relay.launch()
+    time.sleep(SETTLE_S / 4)
+    certs.write_whole(crt, certs.pem(leaf))
+    relay.comes_up(retry=False)
+    assert serial_of(relay) == leaf.serial_number
+    assert "does not belong" not in relay.log()
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_what_cannot_settle_is_not_waited_for_longer(tmp_path, chained, missing):
+    LAYOUTS["files"].write(str(tmp_path), chained, *chained.leaf("other.example.com"))
+    if missing:
+        os.remove(tmp_path / f"{HOST}.key")
+    began = time.monotonic()
+    code, output = run_once(tmp_path, "--certmode=manual", "--certdir", str(tmp_path))
+    took = time.monotonic() - began
+    assert code == 1 and HOST in output
+    assert took < SETTLE_S if missing else took >= SETTLE_S
+
+
+def test_fault_of_one_name_is_told_before_warnings_of_another(tmp_path, chained):
+    """What is odd about the first must not hide what hinders the second."""
+    leaf, key = chained.leaf("a.example.com")
+    certs.write_pair(str(tmp_path), "a.example.com", [leaf], key)
+    args = "--certmode=manual", "--certdir", str(tmp_path)
+    code, output = run_once(tmp_path, *args, "--check", "--hostname", "a.example.com")
+    assert code == 0 and "holds one certificate" in output
+    code, output = run_once(tmp_path, *args, "--hostname", "a.example.com,b.example.com")
+    assert code == 1 and "no certificate for b.example.com" in output
+    assert "holds one certificate" not in output
+
+
+def spoil_one_file(path, authority, fault):
+    if fault == "expired":
+        leaf, key = authority.leaf(HOST, start=-90, end=-1)
+    elif fault == "not yet valid":
+        leaf, key = authority.leaf(HOST, start=1, end=90)
+    else:
+        leaf, key = authority.leaf("other.example.com" if fault == "other name" else HOST)
+    text = certs.key_pem(key) + chain_pem(authority, leaf)
+    certs.write_whole(path, {"truncated": text[:len(text) // 2], "empty": b"", "garbage": b"garbage"}.get(fault, text))
+
+
+@pytest.mark.parametrize("fault, says", [
+    ("expired", "expired at"), ("not yet valid", "is not yet valid"), ("other name", "does not cover"),
+    ("truncated", "damaged or cut short"), ("empty", "is empty"), ("garbage", "holds no PEM block"),
+])
+def test_unfit_file_does_not_stop_a_relay_that_fetches(start, tmp_path, chained, fault, says):
+    nobody = "https://127.0.0.1:1/directory"
+    relay, store = make_for_host(start, tmp_path, "--certmode", "letsencrypt", "--acme-directory", nobody)
+    path = os.path.join(store, HOST)
+    spoil_one_file(path, chained, fault)
+    with open(path, "rb") as file:
+        before = file.read()
+    relay.start()
+    relay.wait_log(f"the certificate for {HOST} is not served: .*{says}")
+    with pytest.raises((Closed, ssl.SSLError)):
+        serial_of(relay, HOST)
+    relay.wait_log("127.0.0.1:1")  # another one was asked for
+    with open(path, "rb") as file:
+        assert file.read() == before
+    leaf, key = chained.leaf(HOST)
+    LAYOUTS["autocert"].write(store, chained, leaf, key)
+    relay.wait_log(f"certificate reloaded for {HOST}")
+    serves(relay, leaf, HOST)
+    assert relay.varz().total("derper_certificate_refused") == 0
 
 
 # Swaps

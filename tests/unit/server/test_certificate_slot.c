@@ -118,7 +118,7 @@ static struct slot_news look(bool settled)
     struct reading *reading = calloc(1, sizeof *reading);
     struct slot_news news;
 
-    reading_take(reading, &slot, false);
+    reading_take(reading, &slot, READING_LOOK);
     news = slot_take(&slot, reading, settled, "");
     free(reading);
     return news;
