@@ -31,7 +31,7 @@ enum mode {
     MODE_CHANGE = 2, // exchange of the account's key, interrupted once when MODE_ORDER is set
     MODE_WINDOW = 4, // asks for renewal information
     MODE_REPLACES = 8,
-    MODE_FILE = 16,     // the first of the answers is the order's file
+    MODE_FILE = 16, // the first of the answers is the order's file, or with MODE_CHANGE the key's
     MODE_BINDING = 32,  // of an external account
     MODE_TWO_NAMES = 64 // and a profile
 };
@@ -240,14 +240,19 @@ static void start_once(void)
     atexit(remove_folder);
 }
 
+static void put_first_answer(const char *name)
+{
+    put_file(name, left < end ? left : "");
+    left += left < end ? strlen(left) + 1 : 0;
+}
+
 static void put_order(unsigned mode)
 {
     json_t *order;
     char *text;
 
     if (mode & MODE_FILE) {
-        put_file(ORDER, left < end ? left : "");
-        left += left < end ? strlen(left) + 1 : 0;
+        put_first_answer(ORDER);
         return;
     }
     order = json_pack("{ssss s[s] ssss}", "directory", DIRECTORY, "order",
@@ -303,10 +308,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     left = input + 1;
     end = input + size;
     shown = waits = 0;
-    put_file(ACCOUNT, key_pem);
+    if (mode & MODE_CHANGE && mode & MODE_FILE)
+        put_first_answer(ACCOUNT);
+    else
+        put_file(ACCOUNT, key_pem);
     if (mode & MODE_CHANGE && mode & MODE_ORDER)
         put_file(ACCOUNT ".next", key_pem);
-    else if (mode & (MODE_ORDER | MODE_FILE))
+    else if (!(mode & MODE_CHANGE) && mode & (MODE_ORDER | MODE_FILE))
         put_order(mode);
     path_of(NAME, path);
     if (visit(mode, &fault)) {
