@@ -12,10 +12,9 @@ import pytest
 import certs
 import stun
 from certgen import names_of
-from derper import BINARY, SANITIZED, free_port
+from derper import BINARY, free_port
 from proxy import Gate, Hold, problem, with_headers
 from relay import Relay
-from test_browser import CHROMIUM, DRIVER, Browser, trust
 from waiting import wait_until
 
 EAB = {"kid-1": "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"}
@@ -284,42 +283,3 @@ def test_one_of_several_names_fails(ca, relay):
     assert names_of(derper.serves("two.test")) == ["two.test"]
     derper.wait_log("bad.test was not proven")
     assert derper.refuses("bad.test") and derper.refuses("other.test")
-
-
-# Clients
-
-class Root:
-    def __init__(self, certificate):
-        self.certificate = certificate
-
-
-def test_clients(ca, relay, tmp_path):
-    derper = relay().start()
-    derper.serves()
-    root = str(tmp_path / "root.pem")
-    with open(root, "wb") as file:
-        file.write(ca.pebble.root_pem())
-    done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{derper.port}", "-servername", "derp.test",
-                           "-verify_hostname", "derp.test", "-verify_return_error", "-CAfile", root],
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20)
-    assert done.returncode == 0 and b"Verify return code: 0 (ok)" in done.stdout, done.stdout
-    done = subprocess.run(["curl", "-sS", "--fail", "--cacert", root, "--resolve",
-                           f"derp.test:{derper.port}:127.0.0.1", f"https://derp.test:{derper.port}/"],
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20)
-    assert done.returncode == 0 and b"DERP" in done.stdout, done.stdout
-
-
-@pytest.mark.skipif(SANITIZED or not (os.path.exists(CHROMIUM) and os.path.exists(DRIVER)),
-                    reason="needs chromium and chromium-driver, and nothing of the relay that the plain build does not show")
-def test_browser(ca, relay, tmp_path):
-    derper = relay().start()
-    derper.serves()
-    home = str(tmp_path / "browser")
-    os.makedirs(home)
-    trust(home, Root(ca.pebble.root()))
-    browser = Browser(home)
-    try:
-        browser.show(f"https://derp.test:{derper.port}/")
-        assert browser.run("isSecureContext") is True and "DERP" in browser.driver.title
-    finally:
-        browser.quit()

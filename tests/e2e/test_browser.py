@@ -22,15 +22,15 @@ pytestmark = pytest.mark.skipif(
     not (os.path.exists(CHROMIUM) and os.path.exists(DRIVER)), reason="needs chromium and chromium-driver")
 
 
-def trust(home, authority):
-    """Makes the browser under this HOME trust the authority."""
+def trust(home, certificate, as_what="C,,"):
+    """Makes the browser under this HOME trust an authority, or, with "P,,", this one certificate."""
     database = os.path.join(home, ".pki", "nssdb")
     os.makedirs(database)
     root = os.path.join(home, "root.pem")
     with open(root, "wb") as file:
-        file.write(certs.pem(authority.certificate))
+        file.write(certs.pem(certificate))
     subprocess.run(["certutil", "-d", "sql:" + database, "-N", "--empty-password"], check=True)
-    subprocess.run(["certutil", "-d", "sql:" + database, "-A", "-t", "C,,", "-n", "test", "-i", root], check=True)
+    subprocess.run(["certutil", "-d", "sql:" + database, "-A", "-t", as_what, "-n", "test", "-i", root], check=True)
 
 
 class Browser:
@@ -42,7 +42,8 @@ class Browser:
         for argument in ("headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run",
                          "disable-background-networking", "disable-component-update", "disable-sync",
                          "disable-dev-shm-usage", "no-proxy-server", "force-device-scale-factor=1",
-                         f"host-resolver-rules=MAP {DOMAIN} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+                         f"host-resolver-rules=MAP {DOMAIN} 127.0.0.1, MAP *.{DOMAIN} 127.0.0.1, MAP * ~NOTFOUND, "
+                         "EXCLUDE 127.0.0.1",
                          f"user-data-dir={os.path.join(home, 'profile')}"):
             options.add_argument("--" + argument)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
@@ -63,9 +64,27 @@ class Browser:
         self.driver.get(url)
         return self.requests(), self.driver.get_log("browser")
 
-    def requests(self):
+    def told(self, *methods):
+        """What it has told by these methods since it was last asked."""
         messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
-        return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+        return [(m["method"], m["params"]) for m in messages if m["method"] in methods]
+
+    def requests(self):
+        return [told["request"]["url"] for _, told in self.told("Network.requestWillBeSent")]
+
+    def security(self, url):
+        """Loads a page; returns "secure" when Chromium shows it with a lock and the names in the certificate, or the
+        error and nothing."""
+        self.driver.get(url)
+        ours = None
+        for method, told in self.told("Network.requestWillBeSent", "Network.responseReceived", "Network.loadingFailed"):
+            if method == "Network.requestWillBeSent" and told["request"]["url"] == url:
+                ours = told["requestId"]
+            elif told["requestId"] == ours and method == "Network.loadingFailed":
+                return told["errorText"], []
+            elif told["requestId"] == ours:
+                return told["response"]["securityState"], told["response"]["securityDetails"]["sanList"]
+        raise AssertionError(f"nothing was told of {url}")
 
     def run(self, script):
         return self.driver.execute_script("return " + script)
@@ -88,7 +107,7 @@ def relay(keeper, authority):
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory, authority):
     home = str(tmp_path_factory.mktemp("browser"))
-    trust(home, authority)
+    trust(home, authority.certificate)
     driven = Browser(home)
     yield driven
     driven.quit()

@@ -9,7 +9,7 @@ import tempfile
 import pytest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "e2e")]  # of stalls.py
+sys.path[:0] = [HERE, *(os.path.join(os.path.dirname(HERE), neighbour) for neighbour in ("e2e", "acme"))]
 
 from tailnet import programs  # noqa: E402 (the path comes first)
 from tailnet.namespace import PREFIX, namespace_of  # noqa: E402

@@ -45,11 +45,12 @@ def is_newer(file, than):
     return os.path.exists(file) and all(os.path.getmtime(file) >= os.path.getmtime(t) for t in than)
 
 
-def build_go(module, packages, folder):
-    """Builds what is missing or older than the module's requirements. Returns the programs' paths by name."""
+def build_go(module, packages, folder, sources=()):
+    """Builds what is missing or older than the module's requirements and our sources. Returns the programs' paths by
+    name."""
     os.makedirs(folder, exist_ok=True)
     paths = {os.path.basename(package): os.path.join(folder, os.path.basename(package)) for package in packages}
-    if not all(is_newer(path, [os.path.join(module, "go.mod")]) for path in paths.values()):
+    if not all(is_newer(path, [os.path.join(module, "go.mod"), *sources]) for path in paths.values()):
         run([find_go(), "build", "-buildvcs=false", "-trimpath", "-ldflags=-s -w", "-o", folder + os.sep,
              *packages], module)
         for path in paths.values():
