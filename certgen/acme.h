@@ -82,9 +82,9 @@ struct acme_fault {
 };
 
 // Gets a certificate for these names (DNS names without wildcards, IP addresses) with a new key on
-// P-256, and puts both where config->two_files says, under the first name. `replaces`: the
-// certificate that this one renews, told to servers that want to know; NULL = none. False with
-// `fault`.
+// P-256, and puts both where config->two_files says, under the first name; not one that lacks a
+// name or is not valid now. `replaces`: the certificate that this one renews, told to servers that
+// want to know; NULL = none. False with `fault`.
 bool acme_obtain(const struct acme_config *config, const char *const *names, size_t count,
                  const X509 *replaces, struct acme_fault *fault);
 

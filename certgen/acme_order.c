@@ -3,6 +3,7 @@
 
 #include "certgen/acme_proof.h"
 #include "certgen/address.h"
+#include "certgen/check.h"
 #include "certgen/csr.h"
 #include "certgen/file.h"
 #include "certgen/jose.h"
@@ -319,22 +320,57 @@ static bool linger(struct acme_session *session, struct order *order)
     return acme_wait(session, (uint64_t)ms);
 }
 
-// The certificates of a text and nothing else of it, if the first is of the order's key. NULL when
-// it is not.
-static BIO *chain_of(const char *text, const struct order *order)
+// The certificates of a text and nothing else of it, the leaf first. NULL when there is none.
+static STACK_OF(X509) * certificates_of(const char *text)
 {
-    BIO *in = BIO_new_mem_buf(text, -1), *out = BIO_new(BIO_s_mem());
-    X509 *cert = NULL;
-    bool ok = in && out;
+    BIO *in = text ? BIO_new_mem_buf(text, -1) : NULL;
+    STACK_OF(X509) *certs = sk_X509_new_null();
+    X509 *cert;
+    bool ok = in && certs;
 
-    for (int i = 0; ok && (cert = PEM_read_bio_X509(in, NULL, no_passphrase, NULL)); i++) {
-        ok = i < CHAIN_MAX && (i > 0 || X509_check_private_key(cert, order->key) == 1) &&
-             PEM_write_bio_X509(out, cert) == 1;
-        X509_free(cert);
+    while (ok && (cert = PEM_read_bio_X509(in, NULL, no_passphrase, NULL))) {
+        ok = sk_X509_num(certs) < CHAIN_MAX && sk_X509_push(certs, cert) > 0;
+        if (!ok)
+            X509_free(cert);
     }
     BIO_free(in);
     ERR_clear_error();
-    if (ok && BIO_pending(out) > 0)
+    if (ok && sk_X509_num(certs) > 0)
+        return certs;
+    sk_X509_pop_free(certs, X509_free);
+    return NULL;
+}
+
+// Nothing that could not serve takes the place of what does. A certificate that begins later shows
+// a clock that is wrong, most likely ours: it is fetched again with the same order, and not another
+// one ordered.
+static bool check_leaf(struct acme_session *session, const struct order *order, X509 *leaf)
+{
+    static const char from[] = "from the ACME server";
+    const time_t now = time(NULL), until = cert_not_after(leaf);
+    char error[CERT_ERROR_BYTES];
+
+    if (X509_check_private_key(leaf, order->key) != 1) {
+        ERR_clear_error();
+        return acme_fail(session, ACME_REFUSED,
+                         "the ACME server gave no certificate of our key for %s", order->names[0]);
+    }
+    for (size_t i = 0; i < order->count; i++)
+        if (!cert_check_host(leaf, from, order->names[i], error, sizeof error))
+            return acme_fail(session, ACME_REFUSED, "%s", error);
+    return cert_check_time(leaf, from, now, error, sizeof error) ||
+           acme_fail(session, until > now ? ACME_UNREACHABLE : ACME_REFUSED, "%s", error);
+}
+
+// NULL when memory is exhausted.
+static BIO *write_chain(STACK_OF(X509) * certs)
+{
+    BIO *out = BIO_new(BIO_s_mem());
+    bool ok = out;
+
+    for (int i = 0; ok && i < sk_X509_num(certs); i++)
+        ok = PEM_write_bio_X509(out, sk_X509_value(certs, i)) == 1;
+    if (ok)
         return out;
     BIO_free(out);
     return NULL;
@@ -344,16 +380,22 @@ static bool download(struct acme_session *session, struct order *order, BIO **ch
 {
     const char *url = acme_text(order->json, "certificate");
     struct acme_answer answer;
+    STACK_OF(X509) * certs;
+    bool ok;
 
     if (!url)
         return acme_fail(session, ACME_UNREACHABLE, "the order has no certificate's address");
     if (!acme_post(session, url, "", &answer))
         return false;
-    *chain = answer.body ? chain_of(answer.body, order) : NULL;
+    certs = certificates_of(answer.body);
     acme_answer_free(&answer);
-    return *chain ||
-           acme_fail(session, ACME_REFUSED, "the ACME server gave no certificate of our key for %s",
-                     order->names[0]);
+    if (!certs)
+        return acme_fail(session, ACME_REFUSED, "the ACME server gave no certificate for %s",
+                         order->names[0]);
+    ok = check_leaf(session, order, sk_X509_value(certs, 0)) &&
+         ((*chain = write_chain(certs)) || fail_memory(session));
+    sk_X509_pop_free(certs, X509_free);
+    return ok;
 }
 
 static bool fail_invalid(struct acme_session *session, const struct order *order)

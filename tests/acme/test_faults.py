@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What an ill authority can do to a client: each fault ends with a sentence, in bounded time and memory, and what comes
 behind it goes well."""
+import datetime
 import email.utils
 import os
 import time
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
+import certs
 import proxy
 from certgen import Certgen
 from proxy import answer, changed, problem, with_headers
@@ -207,6 +213,61 @@ def test_certificate_of_another(ca, certgen, tmp_path):
     assert "no certificate of our key" in certgen.refuse("one.test")
     assert "one.test.crt" not in certgen.files()
     recovers(ca, certgen)
+
+
+def forge(ca, names, begin, end):
+    """The authority gives a certificate of the key asked for, but for these names and days from now."""
+    asked = []
+
+    def keep_request(exchange):
+        asked.append(x509.load_der_x509_csr(proxy.decoded(exchange.payload["csr"])))
+        proxy.pass_on(exchange)
+
+    def give(exchange):
+        now = datetime.datetime.utcnow()
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "forged")])
+        certificate = (x509.CertificateBuilder().subject_name(name).issuer_name(name).serial_number(1)
+                       .public_key(asked[-1].public_key())
+                       .not_valid_before(now + datetime.timedelta(days=begin))
+                       .not_valid_after(now + datetime.timedelta(days=end)))
+        if names:
+            certificate = certificate.add_extension(
+                x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), False)
+        key = ec.generate_private_key(ec.SECP256R1())
+        exchange.send(200, [], certs.pem(certificate.sign(key, hashes.SHA256())))
+
+    ca.proxy.fault("finalize", keep_request)
+    ca.proxy.fault("certificate", give)
+
+
+@pytest.mark.parametrize("covered, begin, end, words", [
+    (["other.test"], -1, 90, "does not cover the hostname one.test but other.test"),
+    (["one.test"], -1, 90, "does not cover the hostname two.test but one.test"),
+    ([], -1, 90, "does not cover the hostname one.test"),
+    (["one.test", "two.test"], -9, -1, "expired"),
+], ids=["other", "one-of-two", "no-name", "expired"])
+def test_certificate_that_cannot_serve(ca, certgen, covered, begin, end, words):
+    """What serves stays in its place."""
+    certgen.issue("one.test", "two.test")
+    before = certgen.read("one.test.crt"), certgen.read("one.test.key")
+    forge(ca, covered, begin, end)
+    assert words in certgen.refuse("one.test", "two.test")
+    assert (certgen.read("one.test.crt"), certgen.read("one.test.key")) == before
+    ca.proxy.mend()
+    certgen.issue("one.test", "two.test")
+    assert certgen.read("one.test.crt") != before[0] and certgen.holds_pair("one.test")
+
+
+def test_certificate_of_later(ca, certgen):
+    """Our clock is behind: when it is right again, the same certificate is taken and no other one ordered."""
+    certgen.issue("one.test")
+    before = certgen.read("one.test.crt"), certgen.read("one.test.key")
+    forge(ca, ["one.test"], 0.1, 90)
+    assert "not yet valid" in certgen.refuse("one.test")
+    assert (certgen.read("one.test.crt"), certgen.read("one.test.key")) == before
+    ca.proxy.mend()
+    certgen.issue("one.test")
+    assert orders(ca) == 2 and certgen.holds_pair("one.test")
 
 
 def with_more(more, before=False):
