@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -15,7 +16,8 @@
 #include <unistd.h>
 
 #define REQUEST_MAX_BYTES 4096
-#define BACKLOG 16
+#define BACKLOG 64
+#define TICK_MS 100 // between looks at who has waited for too long
 
 void http01_answer(struct http01 *http01, const char *request,
                    char answer[static HTTP01_ANSWER_BYTES])
@@ -41,57 +43,118 @@ static int64_t now_ms(void)
     return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
-// Until the head has ended, is too long or does not come in time.
-static void read_head(int fd, char *request)
+// --- Those who ask: the first of a table, in the order in which they came. ---
+
+struct asker {
+    int fd;
+    int64_t end_ms;
+    size_t len;
+    char request[REQUEST_MAX_BYTES];
+};
+
+struct askers {
+    size_t count;
+    struct asker all[HTTP01_CONNECTIONS_MAX];
+};
+
+static void remove_asker(struct askers *askers, size_t i)
 {
-    const int64_t end = now_ms() + HTTP01_CONNECTION_LIMIT_MS;
-    struct pollfd readable = {.fd = fd, .events = POLLIN};
-    size_t len = 0;
-
-    request[0] = '\0';
-    while (len < REQUEST_MAX_BYTES - 1 && !strstr(request, "\r\n\r\n")) {
-        const int64_t left = end - now_ms();
-        const ssize_t n = left > 0 && poll(&readable, 1, (int)left) > 0
-                              ? recv(fd, request + len, REQUEST_MAX_BYTES - 1 - len, 0)
-                              : 0;
-
-        if (n <= 0)
-            break;
-        len += (size_t)n;
-        request[len] = '\0';
-    }
+    close(askers->all[i].fd);
+    askers->count--;
+    memmove(&askers->all[i], &askers->all[i + 1], (askers->count - i) * sizeof askers->all[0]);
 }
 
-static void serve(struct http01 *http01, int fd)
+// When the table is full, who has waited for the longest makes room: an authority asks at once.
+static void add_asker(struct askers *askers, int fd)
 {
-    char request[REQUEST_MAX_BYTES], answer[HTTP01_ANSWER_BYTES], text[HTTP01_ANSWER_BYTES + 256];
+    struct asker *asker;
+
+    if (askers->count == HTTP01_CONNECTIONS_MAX)
+        remove_asker(askers, 0);
+    asker = &askers->all[askers->count++];
+    asker->fd = fd;
+    asker->end_ms = now_ms() + HTTP01_CONNECTION_LIMIT_MS;
+    asker->len = 0;
+    asker->request[0] = '\0';
+}
+
+static void answer(struct http01 *http01, const struct asker *asker)
+{
+    char answer[HTTP01_ANSWER_BYTES], text[HTTP01_ANSWER_BYTES + 256];
     int len;
 
-    read_head(fd, request);
-    http01_answer(http01, request, answer);
+    http01_answer(http01, asker->request, answer);
     len = snprintf(text, sizeof text,
                    "HTTP/1.1 %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n"
                    "Connection: close\r\n\r\n%s",
                    *answer ? "200 OK" : "404 Not Found", strlen(answer), answer);
-    if (send(fd, text, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT) == len) // fits the socket's buffer
-        shutdown(fd, SHUT_WR);
-    close(fd);
+    if (send(asker->fd, text, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT) == len) // fits its buffer
+        shutdown(asker->fd, SHUT_WR);
+}
+
+// Reads what has come. True until the head has ended, is too long, or nothing comes any more.
+static bool read_more(struct asker *asker)
+{
+    const size_t room = REQUEST_MAX_BYTES - 1 - asker->len;
+    const ssize_t n = recv(asker->fd, asker->request + asker->len, room, MSG_DONTWAIT);
+
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR;
+    asker->len += (size_t)n;
+    asker->request[asker->len] = '\0';
+    return n > 0 && (size_t)n < room && !strstr(asker->request, "\r\n\r\n");
+}
+
+// From the last to the first, as those who go make room.
+static void serve(struct http01 *http01, struct askers *askers, const struct pollfd *fds)
+{
+    for (size_t i = askers->count; i-- > 0;) {
+        struct asker *asker = &askers->all[i];
+
+        if (fds[i].revents ? read_more(asker) : now_ms() < asker->end_ms)
+            continue;
+        if (fds[i].revents)
+            answer(http01, asker);
+        remove_asker(askers, i);
+    }
+}
+
+// False when the port was shut down by http01_stop.
+static bool accept_asker(struct http01 *http01, struct askers *askers)
+{
+    const int fd = accept4(http01->fd, NULL, NULL, SOCK_CLOEXEC);
+
+    if (fd >= 0)
+        add_asker(askers, fd);
+    else if (errno == EINVAL)
+        return false;
+    else if (errno != ECONNABORTED && errno != EINTR && errno != EAGAIN)
+        usleep(100 * 1000); // out of descriptors or memory
+    return true;
 }
 
 static void *run(void *data)
 {
     struct http01 *http01 = data;
+    struct askers *askers = http01->askers;
+    struct pollfd fds[HTTP01_CONNECTIONS_MAX + 1];
+    bool open = true;
 
-    for (;;) {
-        const int fd = accept4(http01->fd, NULL, NULL, SOCK_CLOEXEC);
+    while (open) {
+        const size_t count = askers->count;
 
-        if (fd >= 0)
-            serve(http01, fd);
-        else if (errno == EINVAL) // shut down by http01_stop
-            return NULL;
-        else if (errno != ECONNABORTED && errno != EINTR)
-            usleep(100 * 1000); // out of descriptors or memory
+        for (size_t i = 0; i < count; i++)
+            fds[i] = (struct pollfd){.fd = askers->all[i].fd, .events = POLLIN};
+        fds[count] = (struct pollfd){.fd = http01->fd, .events = POLLIN};
+        if (poll(fds, count + 1, count > 0 ? TICK_MS : -1) < 0)
+            continue;
+        serve(http01, askers, fds);
+        if (fds[count].revents)
+            open = accept_asker(http01, askers);
     }
+    while (askers->count > 0)
+        remove_asker(askers, 0);
+    return NULL;
 }
 
 static bool fail_port(int port, char *error, size_t size)
@@ -131,8 +194,10 @@ bool http01_start(struct http01 *http01, const char *webroot, int port, char *er
         return true;
     if (!open_port(http01, port, error, size))
         return false;
-    if (pthread_create(&http01->thread, NULL, run, http01) == 0)
+    http01->askers = calloc(1, sizeof *http01->askers);
+    if (http01->askers && pthread_create(&http01->thread, NULL, run, http01) == 0)
         return true;
+    free(http01->askers);
     close(http01->fd);
     http01->fd = -1;
     return cert_fail(error, size, "no thread can be started: try again");
@@ -144,6 +209,7 @@ void http01_stop(struct http01 *http01)
         shutdown(http01->fd, SHUT_RDWR);
         pthread_join(http01->thread, NULL);
         close(http01->fd);
+        free(http01->askers);
     }
     pthread_mutex_destroy(&http01->lock);
 }

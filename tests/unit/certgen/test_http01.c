@@ -74,25 +74,55 @@ static void test_port(void **state)
     http01_stop(&http01);
 }
 
-// Nobody who says nothing, or slowly, keeps others out for long.
+// Nobody who says nothing, or slowly, keeps others out, however many they are.
 static void test_silent_connection(void **state)
 {
     struct http01 http01;
     char error[CERT_ERROR_BYTES], answer[1024];
     const int port = free_port();
     struct timespec before, after;
-    int silent;
+    int silent[2 * HTTP01_CONNECTIONS_MAX];
+
+    (void)state;
+    assert_true(http01_start(&http01, NULL, port, error, sizeof error));
+    http01_show(&challenge, &http01);
+    for (size_t i = 0; i < COUNT(silent); i++) {
+        silent[i] = dial(port);
+        assert_int_equal(send(silent[i], "GET ", 4, 0), 4);
+    }
+    clock_gettime(CLOCK_MONOTONIC, &before);
+    ask(port, GET TOKEN " HTTP/1.1\r\n\r\n", answer, sizeof answer);
+    clock_gettime(CLOCK_MONOTONIC, &after);
+    assert_non_null(strstr(answer, TOKEN ".thumb"));
+    assert_true(after.tv_sec - before.tv_sec < HTTP01_CONNECTION_LIMIT_MS / 1000);
+    for (size_t i = 0; i < COUNT(silent); i++)
+        close(silent[i]);
+    http01_stop(&http01);
+}
+
+// One that stays silent is closed, and one that comes in pieces is answered.
+static void test_slow_connections(void **state)
+{
+    struct http01 http01;
+    char error[CERT_ERROR_BYTES], byte, answer[1024] = "";
+    const int port = free_port();
+    const char *request = GET TOKEN " HTTP/1.1\r\n\r\n";
+    int silent, slow;
 
     (void)state;
     assert_true(http01_start(&http01, NULL, port, error, sizeof error));
     http01_show(&challenge, &http01);
     silent = dial(port);
-    clock_gettime(CLOCK_MONOTONIC, &before);
-    ask(port, GET TOKEN " HTTP/1.1\r\n\r\n", answer, sizeof answer);
-    clock_gettime(CLOCK_MONOTONIC, &after);
+    slow = dial(port);
+    for (; *request; request++) {
+        assert_int_equal(send(slow, request, 1, 0), 1);
+        usleep(1000);
+    }
+    assert_true(recv(slow, answer, sizeof answer - 1, MSG_WAITALL) > 0);
     assert_non_null(strstr(answer, TOKEN ".thumb"));
-    assert_true(after.tv_sec - before.tv_sec < 2 * HTTP01_CONNECTION_LIMIT_MS / 1000);
+    assert_int_equal(recv(silent, &byte, 1, 0), 0);
     close(silent);
+    close(slow);
     http01_stop(&http01);
 }
 
@@ -164,6 +194,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_port),
         cmocka_unit_test(test_silent_connection),
+        cmocka_unit_test(test_slow_connections),
         cmocka_unit_test(test_requests),
         cmocka_unit_test(test_webroot),
     };
