@@ -4,6 +4,7 @@
 #include "certgen/error.h"
 #include "certgen/paths.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
@@ -11,9 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-#define TEMPORARY_ENDING ".XXXXXX"
+#define TEMPORARY_ENDING ".new-XXXXXX"
+#define TEMPORARY_OLD_S 60 // what is left of a process that was killed
+#define TEMPORARY_RANDOM 6 // characters
+#define BEFORE_ENDING ".before"
 #define TEMPORARY_BYTES ((int)(CERT_PATH_MAX_BYTES + sizeof TEMPORARY_ENDING))
 #define FOLDER_MODE 0700
 
@@ -262,6 +267,74 @@ bool cert_file_replace(const char *path, const void *bytes, size_t len, mode_t m
     }
     sync_folder_of(path);
     return true;
+}
+
+// Removes what processes that were killed have left beside `path`.
+static void sweep(const char *path)
+{
+    char folder[CERT_PATH_MAX_BYTES];
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    const size_t len = strlen(base), marked = len + strlen(TEMPORARY_ENDING) - TEMPORARY_RANDOM;
+    char wanted[CERT_PATH_MAX_BYTES + sizeof TEMPORARY_ENDING];
+    const struct dirent *entry;
+    struct stat st;
+    DIR *dir;
+
+    if (!folder_of(folder, path) || !(dir = opendir(folder)))
+        return;
+    snprintf(wanted, sizeof wanted, "%s" TEMPORARY_ENDING, base);
+    while ((entry = readdir(dir)))
+        if (strlen(entry->d_name) == strlen(wanted) && memcmp(entry->d_name, wanted, marked) == 0 &&
+            fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            time(NULL) - st.st_mtime > TEMPORARY_OLD_S)
+            unlinkat(dirfd(dir), entry->d_name, 0);
+    closedir(dir);
+}
+
+// Gives both their names, or, where the second cannot have its own, puts the first that was there
+// before back: what lies there stays a pair. Best effort where there are no hard links. False with
+// errno.
+static bool swap_two(const char *first, const char *second, const struct cert_file files[2])
+{
+    char before[TEMPORARY_BYTES];
+    int err;
+
+    snprintf(before, sizeof before, "%s" BEFORE_ENDING, files[0].path);
+    unlink(before); // of a process that was killed
+    (void)!link(files[0].path, before);
+    if (rename(first, files[0].path) == 0 && rename(second, files[1].path) == 0) {
+        unlink(before);
+        return true;
+    }
+    err = errno;
+    (void)!rename(before, files[0].path); // does nothing while both are the same file
+    unlink(before);
+    errno = err;
+    return false;
+}
+
+bool cert_file_replace_two(const struct cert_file files[2], char *error, size_t size)
+{
+    char temporary[2][TEMPORARY_BYTES];
+    int written = 0, err;
+
+    for (; written < 2; written++) {
+        const struct cert_file *file = &files[written];
+
+        sweep(file->path);
+        if (!temporary_of(temporary[written], file->path) ||
+            write_temporary(temporary[written], file->bytes, file->len, file->mode) != 0)
+            break;
+    }
+    if (written == 2 && swap_two(temporary[0], temporary[1], files)) {
+        sync_folder_of(files[0].path);
+        return true;
+    }
+    err = errno;
+    for (int i = 0; i < written; i++)
+        unlink(temporary[i]);
+    errno = err;
+    return fail_create(files[written < 2 ? written : 1].path, error, size);
 }
 
 bool cert_file_move(const char *from, const char *to, char *error, size_t size)

@@ -36,6 +36,19 @@ enum cert_file_created cert_file_create(const char *path, const void *bytes, siz
 bool cert_file_replace(const char *path, const void *bytes, size_t len, mode_t mode, char *error,
                        size_t size);
 
+struct cert_file {
+    const char *path;
+    const void *bytes;
+    size_t len;
+    mode_t mode;
+};
+
+// Replaces two files of one folder that belong together, a key and its certificate: neither before
+// both are written, and then one directly after the other. On failure the old ones stay, or come
+// back. Also removes what earlier processes that were killed have left beside them. False, with a
+// sentence.
+bool cert_file_replace_two(const struct cert_file files[2], char *error, size_t size);
+
 // Gives the file `from` the name `to`, in whose place it comes. True also when there is no `from`:
 // another process was faster. False, with a sentence.
 bool cert_file_move(const char *from, const char *to, char *error, size_t size);

@@ -4,6 +4,7 @@
 #include "certgen/error.h"
 #include "material.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,6 +100,85 @@ static void test_creation_fails_in_a_closed_folder(void **state)
     assert_int_equal(folder_count(folder), 0);
 }
 
+static void expect_file(const char *name, const char *expected)
+{
+    char file[PATH_BYTES];
+    struct cert_text text;
+
+    snprintf(file, sizeof file, "%s/%s", folder, name);
+    assert_true(cert_file_read(file, &text, error, sizeof error));
+    assert_int_equal(text.len, strlen(expected));
+    assert_memory_equal(text.bytes, expected, text.len);
+    cert_file_wipe(&text);
+}
+
+static void make_old(const char *name)
+{
+    const struct timespec times[2] = {{.tv_sec = time(NULL) - 3600}, {.tv_sec = time(NULL) - 3600}};
+    char file[PATH_BYTES];
+
+    file_write(folder, name, "x", 1);
+    snprintf(file, sizeof file, "%s/%s", folder, name);
+    assert_int_equal(utimensat(AT_FDCWD, file, times, 0), 0);
+}
+
+static void test_two_are_replaced_together(void **state)
+{
+    char key[PATH_BYTES], cert[PATH_BYTES];
+    const struct cert_file files[] = {{key, "key 2", 5, 0600}, {cert, "cert 2", 6, 0644}};
+
+    (void)state;
+    snprintf(key, sizeof key, "%s/a.key", folder);
+    snprintf(cert, sizeof cert, "%s/a.crt", folder);
+    assert_true(cert_file_replace_two(files, error, sizeof error));
+    file_write(folder, "a.key", "key 1", 5);
+    file_write(folder, "a.crt", "cert 1", 6);
+    assert_true(cert_file_replace_two(files, error, sizeof error));
+    expect_file("a.key", "key 2");
+    expect_file("a.crt", "cert 2");
+    assert_int_equal(mode_of(key), 0600);
+    assert_int_equal(mode_of(cert), 0644);
+    assert_int_equal(folder_count(folder), 2);
+}
+
+static void test_of_two_the_second_fails(void **state)
+{
+    char key[PATH_BYTES], cert[PATH_BYTES];
+    const struct cert_file files[] = {{key, "key 2", 5, 0600}, {cert, "cert 2", 6, 0644}};
+
+    (void)state;
+    snprintf(key, sizeof key, "%s/a.key", folder);
+    snprintf(cert, sizeof cert, "%s/a.crt", folder);
+    file_write(folder, "a.key", "key 1", 5);
+    assert_int_equal(mkdir(cert, 0700), 0);
+    assert_false(cert_file_replace_two(files, error, sizeof error));
+    assert_sentence(error, (const char *[]){cert, "cannot be created", NULL});
+    expect_file("a.key", "key 1");
+    assert_int_equal(folder_count(folder), 2);
+    assert_int_equal(rmdir(cert), 0);
+}
+
+static void test_leftovers_are_removed(void **state)
+{
+    char key[PATH_BYTES], cert[PATH_BYTES];
+    const struct cert_file files[] = {{key, "key", 3, 0600}, {cert, "cert", 4, 0644}};
+
+    (void)state;
+    snprintf(key, sizeof key, "%s/a.key", folder);
+    snprintf(cert, sizeof cert, "%s/a.crt", folder);
+    make_old("a.key.new-abcdef");
+    make_old("a.crt.new-abcdef");
+    make_old("a.key.before");
+    make_old("a.crt.backup");                       // a person's
+    make_old("b.crt.new-abcdef");                   // another pair's
+    file_write(folder, "a.key.new-ghijkl", "x", 1); // of a process that is still there
+    assert_true(cert_file_replace_two(files, error, sizeof error));
+    assert_int_equal(folder_count(folder), 5);
+    expect_file("a.crt.backup", "x");
+    expect_file("b.crt.new-abcdef", "x");
+    expect_file("a.key.new-ghijkl", "x");
+}
+
 static void test_size_is_bounded(void **state)
 {
     char *bytes = calloc(1, CERT_FILE_MAX_BYTES + 1);
@@ -165,6 +245,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_never_overwrites, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_dangling_link_is_not_followed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_creation_fails_in_a_closed_folder, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_two_are_replaced_together, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_of_two_the_second_fails, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_leftovers_are_removed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_size_is_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_fifo_does_not_block, setup, teardown),
         cmocka_unit_test_setup_teardown(test_makes_folders, setup, teardown),
