@@ -89,6 +89,40 @@ static void test_expired_and_signed_itself(void **state)
     assert_sentence(error, (const char *[]){"expired", "new pin", "derper does that", NULL});
 }
 
+static void test_host(void **state)
+{
+    static const struct {
+        const char *san, *host;
+        bool covered;
+    } cases[] = {
+        {"DNS:a.example", "a.example", true},
+        {"DNS:a.example", "A.EXAMPLE.", true},
+        {"DNS:a.example", ".example", false},
+        {"DNS:a.example", ".a.example", false},
+        {"DNS:a.example", "", false},
+        {"DNS:a.example", ".", false},
+        {"DNS:*.b.example", "a.b.example", true},
+        {"DNS:*.b.example", ".b.example", false},
+        {"DNS:*.b.example", "c.a.b.example", false},
+        {"DNS:a*.b.example", "ab.b.example", false},
+        {"IP:203.0.113.1", "203.0.113.1", true},
+        {"DNS:203.0.113.1", "203.0.113.1", false},
+        {"IP:2001:db8::1", "2001:DB8:0::1", true},
+        {NULL, "cn", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        X509 *cert = make_cert(&(struct spec){.name = "cn", .san = cases[i].san}, key);
+        char error[CERT_ERROR_BYTES];
+
+        print_message("%s, %s\n", cases[i].san ? cases[i].san : "no name", cases[i].host);
+        assert_int_equal(cert_check_host(cert, FILE_NAME, cases[i].host, error, sizeof error),
+                         cases[i].covered);
+        X509_free(cert);
+    }
+}
+
 static void test_not_after(void **state)
 {
     static const time_t times[] = {
@@ -147,9 +181,8 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_chain),
-        cmocka_unit_test(test_expired_and_signed_itself),
-        cmocka_unit_test(test_not_after),
+        cmocka_unit_test(test_chain), cmocka_unit_test(test_expired_and_signed_itself),
+        cmocka_unit_test(test_host),  cmocka_unit_test(test_not_after),
         cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -86,6 +86,39 @@ static void test_tls(void **state)
 }
 
 // A token and a name of the same letters have nothing to do with each other.
+static int freed;
+
+static void on_free(void *parent, void *value, CRYPTO_EX_DATA *data, int index, long argl,
+                    void *argp)
+{
+    (void)parent, (void)data, (void)index, (void)argl, (void)argp;
+    freed += value != NULL;
+}
+
+// The store keeps no reference of what is hidden, or replaced.
+static void test_references(void **state)
+{
+    const int cert_index = X509_get_ex_new_index(0, NULL, NULL, NULL, on_free);
+    const int key_index =
+        CRYPTO_get_ex_new_index(CRYPTO_EX_INDEX_EVP_PKEY, 0, NULL, NULL, NULL, on_free);
+
+    (void)state;
+    freed = 0;
+    for (int i = 0; i < 2; i++) {
+        X509 *cert = X509_dup(first.cert);
+        EVP_PKEY *key = EVP_PKEY_dup(first.key);
+
+        assert_int_equal(X509_set_ex_data(cert, cert_index, cert), 1);
+        assert_int_equal(EVP_PKEY_set_ex_data(key, key_index, key), 1);
+        assert_true(challenges_show_tls(&challenges, "a.example", cert, key));
+        X509_free(cert);
+        EVP_PKEY_free(key);
+        assert_int_equal(freed, 2 * i);
+    }
+    challenges_hide_tls(&challenges, "a.example");
+    assert_int_equal(freed, 4);
+}
+
 static void test_kinds_apart(void **state)
 {
     (void)state;
@@ -228,7 +261,7 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        STORE(test_http),   STORE(test_tls),  STORE(test_kinds_apart),
+        STORE(test_http),   STORE(test_tls),  STORE(test_references), STORE(test_kinds_apart),
         STORE(test_bounds), STORE(test_full), STORE(test_threads),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
