@@ -64,10 +64,11 @@ static bool store_one_file(struct acme_session *session, const struct cert_paths
 static bool store_two_files(struct acme_session *session, const struct cert_paths *paths,
                             const char *key, size_t key_len, const char *pem, size_t pem_len)
 {
+    const struct cert_file files[] = {{paths->key, key, key_len, 0600},
+                                      {paths->cert, pem, pem_len, 0644}};
     char error[CERT_ERROR_BYTES];
 
-    return (cert_file_replace(paths->key, key, key_len, 0600, error, sizeof error) &&
-            cert_file_replace(paths->cert, pem, pem_len, 0644, error, sizeof error)) ||
+    return cert_file_replace_two(files, error, sizeof error) ||
            acme_fail(session, ACME_REFUSED, "%s", error);
 }
 
@@ -95,9 +96,17 @@ static bool store(struct acme_session *session, const char *name, const char *pe
 }
 
 // A host name in letters, digits and inner dashes, of labels with a dot between (RFC 1123, section
-// 2.1), which is what authorities put into certificates; no wildcard.
+// 2.1), which is what authorities put into certificates; no wildcard. The last label is no number:
+// programs take such names for addresses ("127.1", "0x7f.0.0.1").
 static bool is_host_name(const char *name)
 {
+    const char *dot = strrchr(name, '.'), *last = dot ? dot + 1 : name;
+
+    if (last[0] == '0' && (last[1] == 'x' || last[1] == 'X') &&
+        strspn(last + 2, "0123456789abcdefABCDEF") == strlen(last + 2))
+        return false;
+    if (strspn(last, "0123456789") == strlen(last))
+        return false;
     if (strlen(name) > NAME_MAX_CHARS)
         return false;
     for (;; name++) {

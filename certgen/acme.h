@@ -25,8 +25,7 @@
 #define ACME_NAMES_MAX 16
 #define ACME_EAB_KEY_MAX_BYTES 128
 #define ACME_REQUEST_LIMIT_S 60L // each
-#define ACME_ORDER_LIMIT_S \
-    600 // until an order is decided, after which it is left for the next time
+#define ACME_ORDER_LIMIT_S 600   // of a visit: what is not decided then is left for the next one
 
 enum acme_challenge_kind { ACME_HTTP_01 = 1, ACME_TLS_ALPN_01 = 2 };
 

@@ -165,11 +165,19 @@ static bool run(struct acme_session *session, const char *url, const char *body,
                 struct acme_answer *answer)
 {
     char reason[ACME_REASON_BYTES];
-    const enum acme_outcome outcome =
-        acme_transfer_run(session->transfer, url, body, answer, reason);
+    enum acme_outcome outcome;
 
+    if (acme_transfer_now_ms() > session->end_ms)
+        return acme_fail(session, ACME_UNREACHABLE,
+                         "the ACME server comes to no end in %d s: it is asked again later",
+                         ACME_ORDER_LIMIT_S);
+    outcome = acme_transfer_run(session->transfer, url, body, answer, reason);
     if (outcome == ACME_CANCELLED)
         return fail_cancelled(session);
+    if (outcome != ACME_DONE && answer->too_large)
+        return acme_fail(session, outcome,
+                         "the ACME server's answer at %.*s has more than %d bytes", URL_TOLD_CHARS,
+                         url, ACME_ANSWER_MAX_BYTES);
     if (outcome != ACME_DONE)
         return acme_fail(session, outcome, "the ACME server did not answer at %.*s: %s",
                          URL_TOLD_CHARS, url, reason);
@@ -308,7 +316,11 @@ bool acme_session_open(struct acme_session *session, const struct acme_config *c
     struct acme_answer answer;
 
     *session = (struct acme_session){
-        .config = config, .fault = fault, .transfer = acme_transfer_new(config)};
+        .config = config,
+        .fault = fault,
+        .transfer = acme_transfer_new(config),
+        .end_ms = acme_transfer_now_ms() + ACME_ORDER_LIMIT_S * 1000LL,
+    };
     if (!session->transfer)
         return acme_fail(session, ACME_UNREACHABLE, "out of memory");
     if (!acme_get(session, config->directory, &answer))

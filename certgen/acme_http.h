@@ -17,6 +17,7 @@ struct acme_session {
     const struct acme_config *config;
     struct acme_fault *fault;
     struct acme_transfer *transfer;
+    int64_t end_ms; // by acme_transfer_now_ms: then no more is asked
     json_t *directory;
     char nonce[ACME_NONCE_BYTES]; // "" = none
     EVP_PKEY *key;                // the account's

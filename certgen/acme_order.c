@@ -23,7 +23,8 @@
 #define POLL_MS 1000 // where the server names no time
 #define POLL_MAX_S 60
 #define FILE_PREFIX "acme_order+"
-#define CHAIN_MAX 16 // certificates
+#define CHAIN_MAX 16      // certificates
+#define PROOFS_PER_NAME 2 // mostly one, which RFC 8555, section 7.1.3, does not promise
 #define PATIENCE_S (6 * 3600)
 
 struct order {
@@ -411,6 +412,10 @@ static bool prove(struct acme_session *session, struct order *order)
     const json_t *list = json_object_get(order->json, "authorizations");
     const size_t count = json_array_size(list);
 
+    if (count > order->count * PROOFS_PER_NAME)
+        return acme_fail(session, ACME_REFUSED,
+                         "the ACME server wants %zu proofs of %zu names: choose another authority",
+                         count, order->count);
     for (size_t i = 0; i < count; i++) {
         const char *url = json_string_value(json_array_get(list, i));
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define CONNECT_LIMIT_S 15L
 
@@ -46,8 +47,10 @@ static size_t on_body(char *data, size_t size, size_t count, void *owner)
     const size_t len = size * count;
     char *longer;
 
-    if (len > ACME_ANSWER_MAX_BYTES - answer->len)
+    if (len > ACME_ANSWER_MAX_BYTES - answer->len) {
+        answer->too_large = true;
         return 0; // which ends the transfer
+    }
     longer = realloc(answer->body, answer->len + len + 1);
     if (!longer)
         return 0;
@@ -152,8 +155,16 @@ enum acme_outcome acme_transfer_run(struct acme_transfer *transfer, const char *
         return ACME_DONE;
     }
     free(answer->body);
-    *answer = (struct acme_answer){0};
+    *answer = (struct acme_answer){.too_large = answer->too_large};
     snprintf(reason, ACME_REASON_BYTES, "%s%s", *detail ? detail : curl_easy_strerror(error),
              hint_for(error));
     return error == CURLE_ABORTED_BY_CALLBACK ? ACME_CANCELLED : ACME_UNREACHABLE;
+}
+
+int64_t acme_transfer_now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }

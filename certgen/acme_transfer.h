@@ -20,6 +20,7 @@ struct acme_answer {
     char location[ACME_URL_BYTES]; // "" = none; visible ASCII characters
     char nonce[ACME_NONCE_BYTES];  // "" = none; base64url's characters
     int64_t retry_after_s;         // 1 to ACME_RETRY_AFTER_MAX_S, 0 = none
+    bool too_large;                // the transfer was ended as there was no end of it
     char *body;                    // with a final NUL; NULL = none
     size_t len;
     json_t *json; // NULL when the body is none
@@ -30,9 +31,13 @@ struct acme_transfer *acme_transfer_new(const struct acme_config *config);
 void acme_transfer_free(struct acme_transfer *transfer);
 
 // A POST of JOSE, or a GET when `body` is NULL. ACME_DONE: there is an answer, of whatever status
-// and without its `json`, to be freed. Otherwise ACME_CANCELLED, or ACME_UNREACHABLE and why.
+// and without its `json`, to be freed. Otherwise ACME_CANCELLED, or ACME_UNREACHABLE and why, and
+// of the answer only `too_large` is told.
 enum acme_outcome acme_transfer_run(struct acme_transfer *transfer, const char *url,
                                     const char *body, struct acme_answer *answer,
                                     char reason[static ACME_REASON_BYTES]);
+
+// Of a clock that only goes forward; by it a visit has an end.
+int64_t acme_transfer_now_ms(void);
 
 #endif

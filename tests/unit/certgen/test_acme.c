@@ -31,6 +31,7 @@ static const struct told account = {200, "{\"status\":\"valid\"}", 0};
 
 static const struct told *table[32];
 static size_t asked, told_count;
+static int64_t clock_ms, request_ms;
 static char last_url[ACME_URL_BYTES];
 static char folder[FOLDER_BYTES];
 
@@ -45,6 +46,11 @@ void acme_transfer_free(struct acme_transfer *transfer)
     free(transfer);
 }
 
+int64_t acme_transfer_now_ms(void)
+{
+    return clock_ms;
+}
+
 enum acme_outcome acme_transfer_run(struct acme_transfer *transfer, const char *url,
                                     const char *body, struct acme_answer *answer,
                                     char reason[static ACME_REASON_BYTES])
@@ -53,6 +59,7 @@ enum acme_outcome acme_transfer_run(struct acme_transfer *transfer, const char *
 
     (void)transfer, (void)body;
     asked++;
+    clock_ms += request_ms;
     snprintf(last_url, sizeof last_url, "%s", url);
     *answer = (struct acme_answer){0};
     strcpy(reason, "nobody is there");
@@ -126,6 +133,7 @@ static int set_up(void **state)
 {
     (void)state;
     asked = told_count = 0;
+    clock_ms = request_ms = 0;
     return 0;
 }
 
@@ -201,6 +209,49 @@ static void test_outcomes_of_proofs(void **state)
     }
 }
 
+static void test_proofs_are_bounded(void **state)
+{
+    static const struct told two = {
+        201,
+        "{\"status\":\"pending\",\"authorizations\":[\"https://ca.test/1\",\"https://ca.test/2\"]}",
+        0};
+    static const struct told three = {
+        201,
+        "{\"status\":\"pending\",\"authorizations\":[\"https://ca.test/1\",\"https://ca.test/2\","
+        "\"https://ca.test/3\"]}",
+        0};
+    struct acme_fault fault;
+
+    (void)state;
+    tell((const struct told *const[]){&directory, &account, &two, NULL});
+    obtain("a.test", &fault);
+    assert_int_equal(fault.outcome, ACME_UNREACHABLE);
+    assert_int_equal(asked, 4);
+    tell((const struct told *const[]){&directory, &account, &three, NULL});
+    obtain("a.test", &fault);
+    assert_int_equal(fault.outcome, ACME_REFUSED);
+    assert_int_equal(asked, 3);
+    assert_non_null(strstr(fault.sentence, "3 proofs of 1 names"));
+}
+
+// Each request takes long, and each answer is one.
+static void test_visit_is_bounded(void **state)
+{
+    static const struct told order = {201, ORDER("processing"), 0};
+    const struct told *answers[COUNT(table)] = {&directory, &account};
+    struct acme_fault fault;
+
+    (void)state;
+    for (size_t i = 2; i < COUNT(answers) - 1; i++)
+        answers[i] = &order;
+    tell(answers);
+    request_ms = 50 * 1000;
+    obtain("a.test", &fault);
+    assert_int_equal(fault.outcome, ACME_UNREACHABLE);
+    assert_non_null(strstr(fault.sentence, "in 600 s"));
+    assert_int_equal(asked, 13);
+}
+
 static void test_bad_nonces_are_bounded(void **state)
 {
     static const struct told bad = {400, PROBLEM("badNonce"), 0};
@@ -221,8 +272,9 @@ static void test_names(void **state)
     static const char *const good[] = {"a.test",      "A-1.b.test",  "localhost",
                                        "203.0.113.1", "2001:db8::1", "x--y.test"};
     static const char *const bad[] = {
-        "",        ".",   "a..test",       "a.test.", "*.a.test",  "a_b.test", "-a.test",
-        "a-.test", "a b", "\xc3\xa9.test", "../a",    "[2001::1]", "1.2.3.4/5"};
+        "",           ".",         "a..test",       "a.test.", "*.a.test",  "a_b.test",  "-a.test",
+        "a-.test",    "a b",       "\xc3\xa9.test", "../a",    "[2001::1]", "1.2.3.4/5", "127.1",
+        "0x7f.0.0.1", "300.1.1.1", "1.2.3",         "a.0x7f",  "a.0X",      "1"};
     struct acme_fault fault;
     char label[64 + 1] = "";
 
@@ -351,6 +403,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_outcomes_of_requests, set_up),
         cmocka_unit_test_setup(test_outcomes_of_proofs, set_up),
+        cmocka_unit_test_setup(test_proofs_are_bounded, set_up),
+        cmocka_unit_test_setup(test_visit_is_bounded, set_up),
         cmocka_unit_test_setup(test_bad_nonces_are_bounded, set_up),
         cmocka_unit_test_setup(test_names, set_up),
         cmocka_unit_test_setup(test_sentences_are_cleaned, set_up),
