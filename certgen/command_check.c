@@ -6,6 +6,7 @@
 #include "certgen/error.h"
 #include "certgen/meta.h"
 #include "certgen/pair.h"
+#include "certgen/pem.h"
 #include "certgen/pin.h"
 #include "certgen/trust.h"
 
@@ -49,7 +50,7 @@ static int print_usage(FILE *out, int status)
         "What has a slash or is a file's name is a FILE.\n\n"
         "  -n NAME            the name to ask for and to find in the certificate [HOST; FILE:\n"
         "                     none]\n"
-        "  -k KEY             the key of FILE [FILE with the ending .key]\n"
+        "  -k KEY             the key of FILE [FILE itself, or with the ending .key]\n"
         "  --ca FILE          an authority to trust, in PEM form, besides the system's\n"
         "  --pin PIN          the pin that the DERP map has, sha256-raw:HEX\n"
         "  --timeout SECONDS  for the connection and the handshake [%d]\n\n"
@@ -186,13 +187,26 @@ static int judge(struct findings *findings)
     return findings->good ? 0 : 1;
 }
 
+// A file of Go's autocert, or of an ACME relay, has its key in front.
+static bool holds_key(const char *path)
+{
+    char unused[CERT_ERROR_BYTES];
+    EVP_PKEY *key = cert_pem_read_key(path, unused, sizeof unused);
+
+    EVP_PKEY_free(key);
+    return key;
+}
+
 static int check_file(const struct arguments *arguments)
 {
+    const char *key = arguments->key;
     char error[CERT_ERROR_BYTES];
     struct cert_paths paths;
     struct cert_pair pair;
 
-    if (!cert_paths_set(&paths, arguments->what, arguments->key, error, sizeof error) ||
+    if (!key && holds_key(arguments->what))
+        key = arguments->what;
+    if (!cert_paths_set(&paths, arguments->what, key, error, sizeof error) ||
         !cert_pair_read(&pair, &paths, error, sizeof error))
         return fail(error);
     struct findings findings = {
