@@ -143,8 +143,10 @@ static bool parse(struct arguments *arguments, int argc, char **argv, int *statu
     return true;
 }
 
-static int obtain(struct arguments *arguments, const char *const *names, size_t count)
+static int obtain(struct arguments *arguments, const char *const *written, size_t count)
 {
+    char canonical[ACME_NAMES_MAX][CERT_NAME_BYTES];
+    const char *names[ACME_NAMES_MAX];
     struct acme_world world = {http01_show, http01_hide, wait_ms, never_cancelled, say, NULL};
     char error[CERT_ERROR_BYTES];
     struct acme_fault fault;
@@ -152,7 +154,10 @@ static int obtain(struct arguments *arguments, const char *const *names, size_t 
     struct cert_paths paths;
     bool ok;
 
-    if (!http01_start(&http01, arguments->webroot, arguments->port, error, sizeof error))
+    for (size_t i = 0; i < count; i++)
+        names[i] = canonical[i];
+    if (!cert_names_canonical(canonical, written, count, error, sizeof error) ||
+        !http01_start(&http01, arguments->webroot, arguments->port, error, sizeof error))
         return fail(error);
     world.data = &http01;
     arguments->acme.world = &world;

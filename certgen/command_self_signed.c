@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "certgen/commands.h"
 
+#include "certgen/address.h"
 #include "certgen/check.h"
 #include "certgen/error.h"
 #include "certgen/self_signed.h"
@@ -9,12 +10,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#define ADDRESSES_MAX 16
+
 static int print_usage(FILE *out, int status)
 {
     fprintf(
         out,
         "usage: certgen self-signed [-d FOLDER] ADDRESS...\n\n"
-        "Makes FOLDER/ADDRESS.crt and .key, named by the first address, for one or several\n"
+        "Makes FOLDER/ADDRESS.crt and .key, named by the first address, for one or several (16)\n"
         "IPv4 and IPv6 addresses; FOLDER is \".\" unless given. A pair that is there already is\n"
         "kept: its pin stands in DERP maps. When it has less than 90 days left or lacks one of\n"
         "the addresses, a successor with the same key is put beside it, ADDRESS.next.crt, which\n"
@@ -49,13 +52,33 @@ static void print_report(enum self_signed done, const struct cert_paths *paths,
                cert_time_text(report->switch_at, from));
 }
 
-static int run(const char *folder, const char *const *addresses, size_t count)
+// A pair stays what it is when the addresses come in another order, and where it was made for
+// another spelling.
+static bool find_paths(struct cert_paths *paths, const char *folder, const char *const *written,
+                       const char *const *addresses, size_t count, char *error, size_t size)
 {
-    char error[CERT_ERROR_BYTES];
+    const char *spellings[2 * ADDRESSES_MAX + 1];
+
+    for (size_t i = 0; i < count; i++) {
+        spellings[2 * i] = written[i];
+        spellings[2 * i + 1] = addresses[i];
+    }
+    spellings[2 * count] = addresses[0];
+    return cert_paths_for_host(paths, folder, cert_paths_spelling(folder, spellings, 2 * count + 1),
+                               error, size);
+}
+
+static int run(const char *folder, const char *const *written, size_t count)
+{
+    char error[CERT_ERROR_BYTES], names[ADDRESSES_MAX][CERT_NAME_BYTES];
+    const char *addresses[ADDRESSES_MAX];
     struct self_signed_report report;
     struct cert_paths paths;
 
-    if (!cert_paths_for_host(&paths, folder, addresses[0], error, sizeof error))
+    for (size_t i = 0; i < count; i++)
+        addresses[i] = names[i];
+    if (!cert_names_canonical(names, written, count, error, sizeof error) ||
+        !find_paths(&paths, folder, written, addresses, count, error, sizeof error))
         return fail(error);
     const enum self_signed done =
         self_signed_ensure(&paths, addresses, count, time(NULL), &report, error, sizeof error);
@@ -77,7 +100,7 @@ int command_self_signed(int argc, char **argv)
             return print_usage(stderr, EXIT_USAGE);
         folder = optarg;
     }
-    if (optind == argc)
+    if (optind == argc || argc - optind > ADDRESSES_MAX)
         return print_usage(stderr, EXIT_USAGE);
     return run(folder, (const char *const *)argv + optind, (size_t)(argc - optind));
 }

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static bool fits(int written)
 {
@@ -68,6 +69,25 @@ bool cert_paths_for_host(struct cert_paths *paths, const char *folder, const cha
         !fits(snprintf(paths->key, sizeof paths->key, "%s/%s.key", folder, name)))
         return fail_length(error, size);
     return name[0] != '\0' || fail_name(hostname, error, size);
+}
+
+static bool is_there(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0;
+}
+
+const char *cert_paths_spelling(const char *folder, const char *const *spellings, size_t count)
+{
+    struct cert_paths paths;
+    char unused[CERT_ERROR_BYTES];
+
+    for (size_t i = 0; i < count; i++)
+        if (cert_paths_for_host(&paths, folder, spellings[i], unused, sizeof unused) &&
+            (is_there(paths.cert) || is_there(paths.key)))
+            return spellings[i];
+    return spellings[count - 1];
 }
 
 bool cert_paths_one_file(struct cert_paths *paths, const char *folder, const char *prefix,

@@ -23,6 +23,10 @@ bool cert_paths_name(char out[static CERT_PATH_MAX_BYTES], const char *hostname,
 bool cert_paths_for_host(struct cert_paths *paths, const char *folder, const char *hostname,
                          char *error, size_t size);
 
+// Of several spellings of a host, or of its addresses, the first of which FOLDER holds the
+// certificate or the key; the last when it holds none of them.
+const char *cert_paths_spelling(const char *folder, const char *const *spellings, size_t count);
+
 // One file for both, FOLDER/PREFIXHOSTNAME.
 bool cert_paths_one_file(struct cert_paths *paths, const char *folder, const char *prefix,
                          const char *hostname, char *error, size_t size);

@@ -89,6 +89,16 @@ static bool covers_all(const struct wanted *wanted, X509 *cert)
     return true;
 }
 
+// A pair of one of the addresses is ours, in whatever order they stand.
+static bool covers_one(const struct wanted *wanted, X509 *cert)
+{
+    for (size_t i = wanted->count; i-- > 0;)
+        if (cert_check_host(cert, wanted->paths->cert, wanted->addresses[i], wanted->error,
+                            wanted->size))
+            return true;
+    return false; // with the sentence about the first
+}
+
 // A successor that serves for long, with this key.
 static bool fit(const struct wanted *wanted, X509 *cert, EVP_PKEY *key)
 {
@@ -158,8 +168,7 @@ static enum step choose_for_pair(const struct wanted *wanted, struct found *foun
         return FAIL;
     leaf = found->pair.leaf;
     report->not_after = cert_not_after(leaf);
-    if (!cert_check_host(leaf, wanted->paths->cert, wanted->addresses[0], wanted->error,
-                         wanted->size))
+    if (!covers_one(wanted, leaf))
         return FAIL;
     if (!cert_signed_itself(leaf) || sk_X509_num(found->pair.chain) > 0 || report->not_after < 0)
         return cert_check_time(leaf, wanted->paths->cert, wanted->now, wanted->error, wanted->size)

@@ -2,6 +2,7 @@
 #include "server/certificate_slot.h"
 
 #include "base/log.h"
+#include "certgen/address.h"
 #include "certgen/check.h"
 #include "server/folder.h"
 
@@ -47,6 +48,27 @@ static enum cert_find find_named(struct cert_found *found, const struct options 
     return CERT_FIND_FOUND;
 }
 
+// The name that files of the slot have. The self-signed pair of addresses stays what it is, as its
+// pin stands in people's maps, when they come in another order, and where it was made for another
+// spelling.
+static const char *file_name(const struct slot *slot)
+{
+    const struct options *options = slot->options;
+    const char *spellings[2 * OPTIONS_HOSTNAMES_MAX + 1];
+    size_t count = 0;
+
+    if (!slot->addresses || options->cert_mode != CERT_MODE_MANUAL)
+        return slot->names[0];
+    for (size_t i = 0; i < options->hostname_count; i++) {
+        if (!cert_is_address(options->hostnames[i]))
+            continue;
+        spellings[count++] = options->hostnames_written[i];
+        spellings[count++] = options->hostnames[i];
+    }
+    spellings[count++] = slot->names[0];
+    return cert_paths_spelling(options->cert_dir, spellings, count);
+}
+
 static enum cert_find find(struct cert_found *found, const struct slot *slot, char *error,
                            size_t size)
 {
@@ -56,7 +78,7 @@ static enum cert_find find(struct cert_found *found, const struct slot *slot, ch
         return find_named(found, options, error, size);
     return cert_layouts_find(
         found, options->cert_mode == CERT_MODE_MANUAL ? CERT_LAYOUTS_ALL : CERT_LAYOUTS_ONE_FILE,
-        options->cert_dir, slot->names[0], error, size);
+        options->cert_dir, file_name(slot), error, size);
 }
 
 // Whether the slot's pair is a self-signed one that the relay makes and renews itself, as far as
@@ -78,7 +100,7 @@ static bool ensure_pair(const struct slot *slot, struct self_signed_report *repo
     struct cert_paths paths;
     enum self_signed done;
 
-    if (!cert_paths_for_host(&paths, slot->options->cert_dir, slot->names[0], error, size))
+    if (!cert_paths_for_host(&paths, slot->options->cert_dir, file_name(slot), error, size))
         return false;
     done =
         self_signed_ensure(&paths, slot->names, slot->name_count, time(NULL), report, error, size);
@@ -107,7 +129,7 @@ enum self_signed slot_would_make(const struct slot *slot, char *error, size_t si
 
     if (!is_self_made(slot, find(&found, slot, error, size), &found))
         return SELF_SIGNED_KEPT;
-    if (!cert_paths_for_host(&paths, slot->options->cert_dir, slot->names[0], error, size))
+    if (!cert_paths_for_host(&paths, slot->options->cert_dir, file_name(slot), error, size))
         return SELF_SIGNED_FAILED;
     result = self_signed_would(&paths, slot->names, slot->name_count, time(NULL), error, size);
     if (result > SELF_SIGNED_KEPT && !folder_may_create(paths.cert, error, size))

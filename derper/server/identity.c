@@ -15,6 +15,15 @@ static bool covers_all(const struct identity *identity, const char *const *names
     return true;
 }
 
+static bool covers_one(const struct identity *identity, const char *const *names, size_t name_count,
+                       char *error, size_t size)
+{
+    for (size_t i = name_count; i-- > 0;)
+        if (cert_check_host(identity->pair.leaf, identity->paths.cert, names[i], error, size))
+            return true;
+    return false; // with the sentence about the first
+}
+
 // OpenSSL has a mind of its own about keys that are too short and digests that are too old.
 static bool serves(const struct identity *identity, char *error, size_t size)
 {
@@ -39,7 +48,7 @@ bool identity_load(struct identity *identity, const struct cert_paths *paths, co
     memset(identity, 0, sizeof *identity);
     identity->paths = *paths;
     identity->layout = layout;
-    if (!cert_pair_load(&identity->pair, paths, names[0], now, error, size))
+    if (!cert_pair_load(&identity->pair, paths, NULL, now, error, size))
         return false;
     if (!cert_check_chain(identity->pair.leaf, identity->pair.chain, paths->cert, now,
                           identity->chain_fault, sizeof identity->chain_fault))
@@ -50,7 +59,8 @@ bool identity_load(struct identity *identity, const struct cert_paths *paths, co
     identity->not_after = cert_not_after(identity->pair.leaf);
     // Where addresses have come to a self-signed one, it serves until its successor takes its
     // place.
-    if ((identity->self_signed || covers_all(identity, names + 1, name_count - 1, error, size)) &&
+    if ((identity->self_signed ? covers_one : covers_all)(identity, names, name_count, error,
+                                                          size) &&
         serves(identity, error, size) &&
         (cert_pin(identity->pair.leaf, identity->pin) || cert_fail(error, size, "out of memory")))
         return true;

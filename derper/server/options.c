@@ -311,6 +311,7 @@ static bool add_own_addresses(const struct reader *reader)
                     "that lead here to --hostname, as in %s,192.0.2.1.",
                     options->hostname);
     for (size_t i = 0; i < count; i++) {
+        strcpy(options->hostnames_written[options->hostname_count], own[i]);
         strcpy(options->hostnames[options->hostname_count++], own[i]);
         if (len < sizeof list)
             len +=

@@ -66,9 +66,11 @@ struct options {
     size_t hostname_count;              // at least 1
     char hostnames[OPTIONS_HOSTNAMES_MAX][OPTIONS_HOSTNAME_CHARS + 1]; // --hostname, each a DNS
                                                                        // name, or an IP address
-                                                                       // without brackets
-    char hostname[OPTIONS_HOSTNAME_CHARS + 1];                         // the first
-    bool hostname_is_ip;                                               // the first is
+                                                                       // in its one spelling
+    char hostnames_written[OPTIONS_HOSTNAMES_MAX][OPTIONS_HOSTNAME_CHARS + 1]; // the same as they
+                                                                               // were written
+    char hostname[OPTIONS_HOSTNAME_CHARS + 1];                                 // the first
+    bool hostname_is_ip;                                                       // the first is
     bool hostname_given; // false: `hostname` is only the original's default
 
     // --- Flags of Tailscale's derper. ---

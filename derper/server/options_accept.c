@@ -276,14 +276,20 @@ static bool is_among(const char (*names)[OPTIONS_HOSTNAME_CHARS + 1], size_t cou
     return false;
 }
 
+struct hostnames {
+    char names[OPTIONS_HOSTNAMES_MAX][OPTIONS_HOSTNAME_CHARS + 1]; // addresses in one spelling
+    char written[OPTIONS_HOSTNAMES_MAX][OPTIONS_HOSTNAME_CHARS + 1];
+    size_t count;
+};
+
 _Static_assert(OPTIONS_HOSTNAMES_MAX == 16, "the sentence below");
+_Static_assert(OPTIONS_HOSTNAME_CHARS + 1 == CERT_NAME_BYTES, "the same names");
 
 // Names separated by commas; what is empty does not count, unless all is. NULL, or what is wrong
 // with the word `bad`.
-static const char *read_hostnames(const char *list, char (*out)[OPTIONS_HOSTNAME_CHARS + 1],
-                                  size_t *count, struct word *bad)
+static const char *read_hostnames(const char *list, struct hostnames *out, struct word *bad)
 {
-    char name[OPTIONS_HOSTNAME_CHARS + 1];
+    char name[OPTIONS_HOSTNAME_CHARS + 1], *written;
     const char *wrong;
 
     *bad = (struct word){list, strlen(list)};
@@ -297,28 +303,30 @@ static const char *read_hostnames(const char *list, char (*out)[OPTIONS_HOSTNAME
         wrong = hostname_wrong(name);
         if (wrong)
             return wrong;
-        if (is_among((const char(*)[sizeof name])out, *count, name))
-            return "is there twice; leave it out once";
-        if (*count == OPTIONS_HOSTNAMES_MAX)
+        if (out->count == OPTIONS_HOSTNAMES_MAX)
             return "is one name too many; give at most 16";
-        strcpy(out[(*count)++], name);
+        written = strcpy(out->written[out->count], name);
+        cert_address_canonical(written, name);
+        if (is_among((const char(*)[sizeof name])out->names, out->count, name))
+            return "is there twice; leave it out once";
+        strcpy(out->names[out->count++], name);
     }
     return NULL;
 }
 
 bool accept_hostname(struct options *options, const char *value, char *why, size_t size)
 {
-    char names[OPTIONS_HOSTNAMES_MAX][OPTIONS_HOSTNAME_CHARS + 1];
+    struct hostnames read = {.count = 0};
     struct word bad;
-    size_t count = 0;
-    const char *wrong = read_hostnames(value, names, &count, &bad);
+    const char *wrong = read_hostnames(value, &read, &bad);
 
     if (wrong)
         return reject_word(why, size, value, &bad, wrong);
-    memcpy(options->hostnames, names, sizeof names);
-    options->hostname_count = count;
-    strcpy(options->hostname, names[0]);
-    options->hostname_is_ip = cert_is_address(names[0]);
+    memcpy(options->hostnames, read.names, sizeof read.names);
+    memcpy(options->hostnames_written, read.written, sizeof read.written);
+    options->hostname_count = read.count;
+    strcpy(options->hostname, read.names[0]);
+    options->hostname_is_ip = cert_is_address(read.names[0]);
     return true;
 }
 

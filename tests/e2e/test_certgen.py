@@ -118,6 +118,28 @@ def test_wrong_command_lines(tmp_path, arguments):
     assert "usage: certgen" in certgen(tmp_path, *arguments, status=2).err
 
 
+def test_self_signed_has_one_name_whatever_the_spelling(tmp_path):
+    first = certgen(tmp_path, "self-signed", "2001:db8::1", ADDRESS)
+    for words in (["2001:DB8::1", ADDRESS], ["2001:db8:0::1", ADDRESS], [ADDRESS, "2001:db8::1"],
+                  ["::ffff:203.0.113.1", "2001:0DB8::0001"]):
+        again = certgen(tmp_path, "self-signed", *words)
+        assert again.value("kept") == "./2001db81.crt" and again.value("pin") == first.value("pin")
+    assert sorted(os.listdir(tmp_path)) == ["2001db81.crt", "2001db81.key"]
+    assert "there twice" in certgen(tmp_path, "self-signed", "::1", "0:0::1", status=1).err
+
+
+def test_self_signed_that_was_made_for_another_spelling(start, tmp_path):
+    """As the original names the files: by what was written, without its colons."""
+    pin = certgen(tmp_path, "self-signed", "-d", "certs", "::1").value("pin")
+    for ending in (".crt", ".key"):
+        os.rename(tmp_path / "certs" / ("1" + ending), tmp_path / "certs" / ("0001" + ending))
+    assert certgen(tmp_path, "self-signed", "-d", "certs", "0:0:0::1").value("pin") == pin
+    start("ip", "--hostname", "0:0:0::1", "--certdir", str(tmp_path / "certs"))
+    start("ip", "--hostname", "127.0.0.1,0:0:0::1", "--certdir", str(tmp_path / "certs"))
+    assert {name for name in os.listdir(tmp_path / "certs") if not name.endswith(".next.crt")} == \
+        {"0001.crt", "0001.key"}
+
+
 @pytest.mark.parametrize("command", ["self-signed", "check", "pin", "acme"])
 def test_help(tmp_path, command):
     assert f"usage: certgen {command}" in certgen(tmp_path, command, "-h").out
@@ -155,6 +177,15 @@ def test_check_of_a_pair_out_of_its_time(tmp_path, authority, start, end, word):
     authority.install(str(tmp_path), DOMAIN, start=start, end=end)
     ca = write_authority(tmp_path, authority)
     assert word in certgen(tmp_path, "check", "--ca", ca, tmp_path / (DOMAIN + ".crt"), status=1).err
+
+
+def test_check_of_one_file(tmp_path, authority):
+    """As an ACME relay keeps it, whose name has no ending; what looks like a key of it is another host's."""
+    certificate, key = authority.leaf(DOMAIN)
+    certs.write_pair(str(tmp_path), DOMAIN.rsplit(".", 1)[0], [authority.leaf("a.test")[0]], certs.new_key())
+    certs.write_whole(str(tmp_path / DOMAIN), certs.key_pem(key) + certs.pem(certificate))
+    told = certgen(tmp_path, "check", "--ca", write_authority(tmp_path, authority), "./" + DOMAIN)
+    assert told.value("key") == "./" + DOMAIN
 
 
 def test_check_of_a_pair_that_does_not_match(tmp_path, authority):

@@ -102,12 +102,29 @@ static void test_sentence_is_cut_to_its_buffer(void **state)
     assert_int_equal(error[8], 'x');
 }
 
+static void test_spelling_that_is_there(void **state)
+{
+    static const char *const spellings[] = {"2001:DB8::1", "2001:db8::1", "203.0.113.1",
+                                            "2001:db8::1"};
+    char folder[FOLDER_BYTES];
+
+    (void)state;
+    folder_make(folder);
+    assert_string_equal(cert_paths_spelling(folder, spellings, 4), "2001:db8::1");
+    file_write(folder, "203.0.113.1.key", "x", 1);
+    assert_string_equal(cert_paths_spelling(folder, spellings, 4), "203.0.113.1");
+    file_write(folder, "2001DB81.crt", "x", 1);
+    assert_string_equal(cert_paths_spelling(folder, spellings, 4), "2001:DB8::1");
+    folder_remove(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names_of_hosts),
         cmocka_unit_test(test_length_is_bounded),
         cmocka_unit_test(test_names_of_files),
+        cmocka_unit_test(test_spelling_that_is_there),
         cmocka_unit_test(test_sentence_is_cut_to_its_buffer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -212,6 +212,20 @@ static void test_several_hostnames(void **state)
     assert_string_equal(options.hostnames[2], "2001:db8::1");
 }
 
+static void test_addresses_have_one_spelling(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("--hostname", "2001:DB8:0::1,::ffff:10.0.0.1,DERP.example"), OPTIONS_OK);
+    assert_string_equal(options.hostname, "2001:db8::1");
+    assert_string_equal(options.hostnames[0], "2001:db8::1");
+    assert_string_equal(options.hostnames[1], "10.0.0.1");
+    assert_string_equal(options.hostnames[2], "DERP.example");
+    assert_string_equal(options.hostnames_written[0], "2001:DB8:0::1");
+    assert_string_equal(options.hostnames_written[1], "::ffff:10.0.0.1");
+    assert_refused("--hostname", "::1,0:0::1", "is there twice");
+    assert_refused("--hostname", "10.0.0.1,::ffff:10.0.0.1", "is there twice");
+}
+
 static void test_home(void **state)
 {
     static const char *const urls[] = {"https://example.com", "http://example.com/",
@@ -537,6 +551,7 @@ int main(void)
         cmocka_unit_test_setup(test_listen, reset),
         cmocka_unit_test_setup(test_hostname, reset),
         cmocka_unit_test_setup(test_several_hostnames, reset),
+        cmocka_unit_test_setup(test_addresses_have_one_spelling, reset),
         cmocka_unit_test_setup(test_home, reset),
         cmocka_unit_test_setup(test_numbers, reset),
         cmocka_unit_test_setup(test_lists, reset),
