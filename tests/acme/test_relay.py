@@ -88,7 +88,7 @@ def test_restart_with_what_cannot_be_served(ca, relay, left):
     certs.write_whole(derper.path("derp.test"), text[:len(text) // 2] if left == "half" else text, 0o600)
     derper.start()
     assert derper.serves(other_than=leaf)
-    assert "nothing is served in its place" in derper.log()
+    assert "the certificate for derp.test is not served: " in derper.log()
 
 
 @pytest.mark.early
