@@ -6,7 +6,7 @@
 #include "base/text.h"
 #include "web/answer.h"
 #include "web/assets.h"
-#include "web/challenge.h"
+#include "web/captive.h"
 #include "web/debug.h"
 #include "web/redirect.h"
 #include "web/upgrade.h"
@@ -90,10 +90,10 @@ static void serve_no_content(const struct web *web, struct http_conn *conn,
                              const struct http_request *request)
 {
     const struct http_text *challenge = &request->challenge;
-    char fields[sizeof NO_CACHE + CHALLENGE_MAX_BYTES + 48] = NO_CACHE;
+    char fields[sizeof NO_CACHE + CAPTIVE_CHALLENGE_MAX_BYTES + 48] = NO_CACHE;
 
     (void)web;
-    if (challenge_valid(challenge))
+    if (captive_challenge_valid(challenge))
         snprintf(fields, sizeof fields, NO_CACHE "X-Tailscale-Response: response %.*s\r\n",
                  (int)challenge->len, challenge->data);
     http_respond(conn, &(struct http_response){.status = 204, .fields = fields});

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // What is asked of /derp, and of the captive portal check.
-#include "web/challenge.h"
+#include "web/captive.h"
 #include "web/upgrade.h"
 
 #include <setjmp.h>
@@ -101,19 +101,19 @@ static void test_challenges(void **state)
         {"ts_1.2.3.4", true}, {"a b", false},   {"a,b", false},      {"a/b", false},
         {"<x>", false},       {"a%20b", false}, {"\xc3\xa4", false}, {"a\tb", false},
     };
-    char text[CHALLENGE_MAX_BYTES + 2];
+    char text[CAPTIVE_CHALLENGE_MAX_BYTES + 2];
 
     (void)state;
     for (size_t i = 0; i < COUNT(challenges); i++) {
         const struct http_text challenge = text_of(challenges[i].challenge);
 
-        assert_int_equal(challenge_valid(&challenge), challenges[i].valid);
+        assert_int_equal(captive_challenge_valid(&challenge), challenges[i].valid);
     }
     memset(text, 'x', sizeof text);
     for (size_t len = 1; len <= sizeof text; len++)
-        assert_int_equal(challenge_valid(&(struct http_text){text, len}),
-                         len <= CHALLENGE_MAX_BYTES);
-    assert_false(challenge_valid(&(struct http_text){"a\0b", 3}));
+        assert_int_equal(captive_challenge_valid(&(struct http_text){text, len}),
+                         len <= CAPTIVE_CHALLENGE_MAX_BYTES);
+    assert_false(captive_challenge_valid(&(struct http_text){"a\0b", 3}));
 }
 
 int main(void)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "web/challenge.h"
+#include "web/captive.h"
 
 #include <string.h>
 
@@ -9,9 +9,9 @@ static bool is_good(char c)
            (c != '\0' && strchr(".-_:", c));
 }
 
-bool challenge_valid(const struct http_text *challenge)
+bool captive_challenge_valid(const struct http_text *challenge)
 {
-    if (challenge->len == 0 || challenge->len > CHALLENGE_MAX_BYTES)
+    if (challenge->len == 0 || challenge->len > CAPTIVE_CHALLENGE_MAX_BYTES)
         return false;
     for (size_t i = 0; i < challenge->len; i++)
         if (!is_good(challenge->data[i]))
