@@ -6,10 +6,10 @@
 #include "certgen/address.h"
 #include "certgen/check.h"
 #include "certgen/file.h"
-#include "certgen/pair.h"
 #include "server/attempts.h"
 #include "server/folder.h"
 #include "server/go_duration.h"
+#include "server/identity.h"
 #include "server/proof.h"
 
 #include <assert.h>
@@ -29,18 +29,19 @@
 
 // --- What the world is, unless a test says otherwise. ---
 
-static X509 *load_pair(const char *folder, const char *name, char *error, size_t size)
+static X509 *load_pair(const char *folder, const struct renewer_names *names, char *error,
+                       size_t size)
 {
+    struct identity identity;
     struct cert_paths paths;
-    struct cert_pair pair;
     X509 *leaf;
 
-    if (!cert_paths_one_file(&paths, folder, "", name, error, size) ||
-        !cert_pair_load(&pair, &paths, name, time(NULL), error, size))
+    if (!cert_paths_one_file(&paths, folder, "", names->names[0], error, size) ||
+        !identity_load(&identity, &paths, "", names->names, names->count, error, size))
         return NULL;
-    leaf = pair.leaf;
+    leaf = identity.pair.leaf;
     X509_up_ref(leaf);
-    cert_pair_free(&pair);
+    identity_free(&identity);
     return leaf;
 }
 
@@ -142,11 +143,13 @@ static void world_say(const char *line, void *data)
     log_info("ACME: %s", line);
 }
 
-static void fill_config(const struct renewer *renewer, const struct renewer_slot *slot,
-                        const struct acme_world *world, struct acme_config *config)
+static void fill_config(struct renewer *renewer, const struct renewer_slot *slot,
+                        struct acme_world *world, struct acme_config *config)
 {
     const struct options *options = renewer->config.options;
 
+    *world = (struct acme_world){world_show,      world_hide, world_wait,
+                                 world_cancelled, world_say,  renewer};
     *config = (struct acme_config){
         .directory = options->acme_directory,
         .ca_file = *options->acme_ca ? options->acme_ca : NULL,
@@ -229,7 +232,7 @@ static void take_written(struct renewer *renewer, struct renewer_slot *slot, str
                          struct acme_fault *fault)
 {
     char error[CERT_ERROR_BYTES];
-    X509 *leaf = renewer->config.seams->load(renewer->config.options->cert_dir, label(slot), error,
+    X509 *leaf = renewer->config.seams->load(renewer->config.options->cert_dir, &slot->names, error,
                                              sizeof error);
 
     fault->outcome = ACME_DONE;
@@ -280,8 +283,7 @@ static void end(struct renewer *renewer, struct renewer_slot *slot, const struct
 static void attempt(struct renewer *renewer, struct renewer_slot *slot)
 {
     const struct renewer_seams *seams = renewer->config.seams;
-    const struct acme_world world = {world_show,      world_hide, world_wait,
-                                     world_cancelled, world_say,  renewer};
+    struct acme_world world;
     const X509 *before = slot->leaf;
     struct acme_config config;
     struct acme_fault fault;
@@ -296,8 +298,7 @@ static void attempt(struct renewer *renewer, struct renewer_slot *slot)
 static void ask(struct renewer *renewer, struct renewer_slot *slot)
 {
     const struct renewer_seams *seams = renewer->config.seams;
-    const struct acme_world world = {world_show,      world_hide, world_wait,
-                                     world_cancelled, world_say,  renewer};
+    struct acme_world world;
     struct acme_config config;
     struct acme_window window;
     struct acme_fault fault;

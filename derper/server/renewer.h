@@ -32,24 +32,26 @@ struct renewer_host {
     void *data;
 };
 
+// Of one certificate.
+struct renewer_names {
+    const char *const *names; // which live as long as the renewer
+    size_t count;
+};
+
 // What tests put in the place of the world. All of them run on the renewer's thread.
 struct renewer_seams {
     bool (*obtain)(const struct acme_config *config, const char *const *names, size_t count,
                    const X509 *replaces, struct acme_fault *fault);
     bool (*window)(const struct acme_config *config, const X509 *cert, struct acme_window *window,
                    struct acme_fault *fault);
-    // What `obtain` has written, as it would be served: the caller's, NULL with a sentence.
-    X509 *(*load)(const char *folder, const char *name, char *error, size_t size);
+    // What `obtain` has written, as it would be served for all of the names: the caller's, NULL
+    // with a sentence.
+    X509 *(*load)(const char *folder, const struct renewer_names *names, char *error, size_t size);
     struct renewal_now (*now)(void);
     uint64_t look_ms; // RENEWER_LOOK_S
 };
 
 extern const struct renewer_seams renewer_world;
-
-struct renewer_names {
-    const char *const *names; // which live as long as the renewer
-    size_t count;
-};
 
 struct renewer_config {
     const struct options *options;

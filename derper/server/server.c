@@ -41,6 +41,7 @@ static_assert(OPTIONS_LIST_MAX <= ACCESS_SOURCES_MAX, "access has room for all t
 #define DESCRIPTORS_LOW 4096
 #define DESCRIPTORS_RESERVED 24   // log, STUN, signals, files that are read now and then
 #define DESCRIPTORS_PER_WORKER 10 // its loop and listeners
+#define SOURCES_WITHOUT_TLS 2     // the first ones
 #define SOURCES_MAX 4
 #define DEBUG_PREFIXES_MAX (OPTIONS_RANGES_MAX + 1)
 
@@ -233,7 +234,7 @@ static void start_web(struct server *server)
         .https_port = server->main_port,
         .http_port = server->http_port,
         .sources = server->sources,
-        .source_count = options->serve_tls ? SOURCES_MAX : 2,
+        .source_count = options->serve_tls ? SOURCES_MAX : SOURCES_WITHOUT_TLS,
         .check = desk_health,
         .check_data = &server->admission,
         .sections = options->serve_tls ? &server->section : NULL,

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <dirent.h>
+#include <openssl/pem.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -69,22 +70,29 @@ static size_t slot_of(const char *name)
     return 0;
 }
 
-static X509 *make_leaf(const char *name)
+static X509 *make_pair(const char *const *names, size_t count, time_t from, EVP_PKEY *key)
 {
     static _Atomic uint8_t serials;
     const uint8_t serial = ++serials;
     const struct cert_request request = {.common_name = "x",
                                          .serial = &serial,
                                          .serial_len = 1,
-                                         .not_before = START_S + world.passed_s,
-                                         .not_after = START_S + world.passed_s + 90 * DAY,
-                                         .names = &name,
-                                         .name_count = 1};
-    EVP_PKEY *key = jose_key_new();
+                                         .not_before = from,
+                                         .not_after = from + 90 * DAY,
+                                         .names = names,
+                                         .name_count = count};
     X509 *leaf = cert_issue(&request, key);
 
-    EVP_PKEY_free(key);
     assert_non_null(leaf);
+    return leaf;
+}
+
+static X509 *make_leaf(const char *name)
+{
+    EVP_PKEY *key = jose_key_new();
+    X509 *leaf = make_pair(&name, 1, START_S + world.passed_s, key);
+
+    EVP_PKEY_free(key);
     return leaf;
 }
 
@@ -143,14 +151,15 @@ static bool fake_window(const struct acme_config *config, const X509 *cert,
     return false;
 }
 
-static X509 *fake_load(const char *folder, const char *name, char *error, size_t size)
+static X509 *fake_load(const char *folder, const struct renewer_names *names, char *error,
+                       size_t size)
 {
     assert_string_equal(folder, world.folder);
     if (world.unusable) {
         snprintf(error, size, "it is of no use");
         return NULL;
     }
-    return make_leaf(name);
+    return make_leaf(names->names[0]);
 }
 
 static const struct renewer_seams seams = {fake_obtain, fake_window, fake_load, fake_now, LOOK_MS};
@@ -517,6 +526,45 @@ static void test_what_came_is_of_no_use(void **state)
     assert_in_range(world.next[0] - START_S, RENEWAL_HOUR_S, 2 * RENEWAL_HOUR_S);
 }
 
+// Of an authority, as far as it shows.
+static void write_pair(const char *const *names, size_t count)
+{
+    EVP_PKEY *key = jose_key_new(), *authority = jose_key_new();
+    X509 *leaf = make_pair(names, count, time(NULL) - 1, key);
+    char path[128];
+    BIO *file;
+
+    snprintf(path, sizeof path, "%s/%s", world.folder, names[0]);
+    X509_NAME_add_entry_by_txt(X509_get_issuer_name(leaf), "O", MBSTRING_ASC,
+                               (const unsigned char *)"Authority", -1, -1, 0);
+    assert_true(X509_sign(leaf, authority, EVP_sha256()) > 0);
+    file = BIO_new_file(path, "w");
+    assert_non_null(file);
+    assert_int_equal(PEM_write_bio_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL), 1);
+    assert_int_equal(PEM_write_bio_X509(file, leaf), 1);
+    BIO_free(file);
+    X509_free(leaf);
+    EVP_PKEY_free(authority);
+    EVP_PKEY_free(key);
+}
+
+// As the server judges it: one that lacks a name of its slot would not be served.
+static void test_a_written_pair_covers_all_names(void **state)
+{
+    const struct renewer_names both = {addresses, 2};
+    char error[CERT_ERROR_BYTES];
+    X509 *leaf;
+
+    (void)state;
+    write_pair(addresses, 1);
+    assert_null(renewer_world.load(world.folder, &both, error, sizeof error));
+    assert_non_null(strstr(error, addresses[1]));
+    write_pair(addresses, 2);
+    leaf = renewer_world.load(world.folder, &both, error, sizeof error);
+    assert_non_null(leaf);
+    X509_free(leaf);
+}
+
 // What cannot be written down is not tried.
 static void test_a_folder_that_takes_nothing(void **state)
 {
@@ -571,6 +619,7 @@ int main(void)
         TEST(test_served_and_not_due),
         TEST(test_told_later),
         TEST(test_what_came_is_of_no_use),
+        TEST(test_a_written_pair_covers_all_names),
         TEST(test_a_folder_that_takes_nothing),
         TEST(test_months),
     };
