@@ -271,6 +271,15 @@ static int check_host(const struct arguments *arguments)
 }
 
 // False with the exit status: a wrong command line, or the help that was asked for.
+// 0 when it is none.
+static int parse_seconds(const char *text)
+{
+    char *end;
+    const long seconds = strtol(text, &end, 10);
+
+    return *end == '\0' && seconds >= 1 && seconds <= REMOTE_TIMEOUT_SECONDS_MAX ? (int)seconds : 0;
+}
+
 static bool parse(struct arguments *arguments, int argc, char **argv, int *status)
 {
     enum { CA = 256, PIN, TIMEOUT };
@@ -293,15 +302,14 @@ static bool parse(struct arguments *arguments, int argc, char **argv, int *statu
         else if (option == PIN)
             arguments->pin = optarg;
         else if (option == TIMEOUT)
-            arguments->timeout_s = atoi(optarg);
+            arguments->timeout_s = parse_seconds(optarg);
         else {
             *status = option == 'h' ? print_usage(stdout, 0) : print_usage(stderr, EXIT_USAGE);
             return false;
         }
     }
     *status = EXIT_USAGE;
-    if (optind == argc - 1 && arguments->timeout_s >= 1 &&
-        arguments->timeout_s <= REMOTE_TIMEOUT_SECONDS_MAX)
+    if (optind == argc - 1 && arguments->timeout_s > 0)
         return true;
     print_usage(stderr, EXIT_USAGE);
     return false;

@@ -111,7 +111,8 @@ def test_self_signed_at_its_end_is_renewed(tmp_path):
     certgen(tmp_path, "check", f"./{ADDRESS}.crt")
 
 
-@pytest.mark.parametrize("arguments", [[], ["-x"], ["check"], ["check", "--timeout", "0", "a"], ["check", "a", "b"],
+@pytest.mark.parametrize("arguments", [[], ["-x"], ["check"], ["check", "--timeout", "0", "a"],
+                                       ["check", "--timeout", "5x", "a"], ["check", "a", "b"],
                                        ["pin"], ["pin", "-x"], ["pin", "a", "b"], ["self-signed"], ["what"]],
                          ids=" ".join)
 def test_wrong_command_lines(tmp_path, arguments):
