@@ -78,29 +78,39 @@ static bool is_old(const struct order *order)
     return stat(order->path, &st) != 0 || time(NULL) - st.st_mtime > PATIENCE_S;
 }
 
+// JSON, and behind it the key in PEM form: jansson does not wipe what it holds.
+static char *file_text(const struct acme_session *session, const struct order *order,
+                       const char *key, size_t key_len)
+{
+    json_t *object =
+        json_pack("{sssssoss}", "directory", session->config->directory, "order", order->url,
+                  "names", names_json(order), "profile", session->config->profile);
+    char *json = object ? json_dumps(object, JSON_INDENT(1)) : NULL, *text = NULL;
+
+    if (json && asprintf(&text, "%s\n%.*s", json, (int)key_len, key) < 0)
+        text = NULL;
+    free(json);
+    json_decref(object);
+    return text;
+}
+
 static bool save(struct acme_session *session, const struct order *order)
 {
     BIO *pem = cert_pem_write_key(order->key);
     char error[CERT_ERROR_BYTES], *key = NULL, *text = NULL;
-    json_t *object = NULL;
     bool ok;
 
     if (pem) {
         const long len = BIO_get_mem_data(pem, &key);
 
-        object = json_pack("{sssssossss%}", "directory", session->config->directory, "order",
-                           order->url, "names", names_json(order), "profile",
-                           session->config->profile, "key", key, (size_t)len);
+        text = file_text(session, order, key, (size_t)len);
     }
-    if (object)
-        text = json_dumps(object, JSON_INDENT(1));
     ok = text ? cert_file_replace(order->path, text, strlen(text), 0600, error, sizeof error) ||
                     acme_fail(session, ACME_REFUSED, "%s", error)
               : fail_memory(session);
     if (text)
         OPENSSL_cleanse(text, strlen(text));
     free(text);
-    json_decref(object);
     BIO_free(pem);
     return ok;
 }
@@ -112,13 +122,13 @@ static int no_passphrase(char *buf, int room, int writing, void *data)
     return -1;
 }
 
-static EVP_PKEY *key_of(const json_t *object)
+static EVP_PKEY *key_of(const struct cert_text *text)
 {
-    const char *pem = acme_text(object, "key");
-    BIO *in = pem ? BIO_new_mem_buf(pem, -1) : NULL;
+    BIO *in = BIO_new_mem_buf(text->bytes, (int)text->len);
     EVP_PKEY *key = in ? PEM_read_bio_PrivateKey(in, NULL, no_passphrase, NULL) : NULL;
 
     BIO_free(in);
+    ERR_clear_error();
     return key;
 }
 
@@ -139,16 +149,16 @@ static bool load(struct acme_session *session, struct order *order)
 
     if (!cert_file_read(order->path, &text, error, sizeof error))
         return false;
-    object = json_loadb(text.bytes, text.len, 0, NULL);
-    cert_file_wipe(&text);
+    object = json_loadb(text.bytes, text.len, JSON_DISABLE_EOF_CHECK, NULL);
     names = names_json(order);
     url = acme_text(object, "order");
     if (same(object, "directory", session->config->directory) &&
         same(object, "profile", session->config->profile) && url &&
         strlen(url) < sizeof order->url && json_equal(json_object_get(object, "names"), names)) {
         strcpy(order->url, url);
-        order->key = key_of(object);
+        order->key = key_of(&text);
     }
+    cert_file_wipe(&text);
     json_decref(names);
     json_decref(object);
     if (!order->key)

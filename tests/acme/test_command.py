@@ -3,6 +3,7 @@
 import datetime
 import functools
 import http.server
+import json
 import os
 import subprocess
 import threading
@@ -251,6 +252,7 @@ def test_interrupted(ca, certgen, state, kind, forward):
     process.kill()
     assert certgen.files() == ["acme_account+key", certgen.order("one.test")]
     assert mode(certgen.path(certgen.order("one.test"))) == 0o600
+    assert "key" not in json.loads(certgen.read(certgen.order("one.test")).split(b"-----BEGIN")[0])
     ca.proxy.mend()
     if state == "processing":
         ca.proxy.fault("order", changed(become_processing), times=1)

@@ -254,17 +254,19 @@ static void put_first_answer(const char *name)
 static void put_order(unsigned mode)
 {
     json_t *order;
-    char *text;
+    char *json, *text;
 
     if (mode & MODE_FILE) {
         put_first_answer(ORDER);
         return;
     }
-    order = json_pack("{ssss s[s] ssss}", "directory", DIRECTORY, "order",
-                      "https://fuzz.test/order", "names", NAME, "profile", "", "key", key_pem);
-    text = json_dumps(order, 0);
+    order = json_pack("{ssss s[s] ss}", "directory", DIRECTORY, "order", "https://fuzz.test/order",
+                      "names", NAME, "profile", "");
+    json = json_dumps(order, 0);
+    demand(asprintf(&text, "%s\n%s", json, key_pem) > 0);
     put_file(ORDER, text);
     free(text);
+    free(json);
     json_decref(order);
 }
 
