@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "certgen/acme_transfer.h"
 
+#include "certgen/file.h"
 #include "certgen/jose.h"
 
 #include <curl/curl.h>
@@ -15,7 +16,27 @@ struct acme_transfer {
     CURL *curl;
     struct curl_slist *fields; // of a POST
     const struct acme_config *config;
+    char *trusted; // the system's authorities and config->ca_file; NULL = the system's alone
 };
+
+// A libcurl without a folder of authorities has one file of them, whose place the caller's would
+// take. One that cannot be read is left to libcurl, which says so.
+static void trust_besides(struct acme_transfer *transfer)
+{
+    struct cert_text own = {0}, all = {0};
+    char error[CERT_ERROR_BYTES];
+    const char *path = NULL;
+
+    if (cert_file_read(transfer->config->ca_file, &own, error, sizeof error)) {
+        if (curl_easy_getinfo(transfer->curl, CURLINFO_CAINFO, &path) == CURLE_OK && path)
+            (void)cert_file_read(path, &all, error, sizeof error);
+        if (asprintf(&transfer->trusted, "%.*s\n%.*s", (int)own.len, own.bytes, (int)all.len,
+                     all.bytes ? all.bytes : "") < 0)
+            transfer->trusted = NULL;
+    }
+    cert_file_wipe(&own);
+    cert_file_wipe(&all);
+}
 
 struct acme_transfer *acme_transfer_new(const struct acme_config *config)
 {
@@ -26,10 +47,13 @@ struct acme_transfer *acme_transfer_new(const struct acme_config *config)
     transfer->config = config;
     transfer->curl = curl_easy_init();
     transfer->fields = curl_slist_append(NULL, "Content-Type: application/jose+json");
-    if (transfer->curl && transfer->fields)
-        return transfer;
-    acme_transfer_free(transfer);
-    return NULL;
+    if (!transfer->curl || !transfer->fields) {
+        acme_transfer_free(transfer);
+        return NULL;
+    }
+    if (config->ca_file)
+        trust_besides(transfer);
+    return transfer;
 }
 
 void acme_transfer_free(struct acme_transfer *transfer)
@@ -38,6 +62,7 @@ void acme_transfer_free(struct acme_transfer *transfer)
         return;
     curl_slist_free_all(transfer->fields);
     curl_easy_cleanup(transfer->curl);
+    free(transfer->trusted);
     free(transfer);
 }
 
@@ -69,6 +94,19 @@ static int on_progress(void *owner, curl_off_t a, curl_off_t b, curl_off_t c, cu
     return world->cancelled(world->data);
 }
 
+// The system's folder of authorities, where libcurl has one, stays.
+static void set_trust(struct acme_transfer *transfer)
+{
+    struct curl_blob blob = {transfer->trusted, 0, CURL_BLOB_NOCOPY};
+
+    if (transfer->trusted) {
+        blob.len = strlen(transfer->trusted);
+        curl_easy_setopt(transfer->curl, CURLOPT_CAINFO_BLOB, &blob);
+    } else if (transfer->config->ca_file) {
+        curl_easy_setopt(transfer->curl, CURLOPT_CAINFO, transfer->config->ca_file);
+    }
+}
+
 static void set_request(struct acme_transfer *transfer, const char *url, const char *body,
                         struct acme_answer *answer)
 {
@@ -87,8 +125,7 @@ static void set_request(struct acme_transfer *transfer, const char *url, const c
     curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
     curl_easy_setopt(curl, CURLOPT_XFERINFODATA, transfer->config->world);
-    if (transfer->config->ca_file)
-        curl_easy_setopt(curl, CURLOPT_CAINFO, transfer->config->ca_file); // CAPATH stays
+    set_trust(transfer);
     if (body) {
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
         curl_easy_setopt(curl, CURLOPT_HTTPHEADER, transfer->fields);
