@@ -91,7 +91,7 @@ def test_restart_with_what_cannot_be_served(ca, relay, left):
     assert "the certificate for derp.test is not served: " in derper.log()
 
 
-@pytest.mark.early
+@pytest.mark.first
 def test_renewal_while_clients_are_connected(make_ca, relay):
     """Certificates of twenty seconds: no handshake fails, none sees one that has ended, and whoever is in stays."""
     ca = make_ca(profiles=SHORT, env={"PEBBLE_AUTHZREUSE": "100"})
