@@ -24,8 +24,8 @@
 // has to be made for another reason. A successor that is not needed any more is removed. With a
 // clock before this was written nothing is renewed or removed.
 //
-// The files are named by the first address. Each is written whole or not at all, the key first.
-// What a look finds:
+// The files are named by the first address, or as the pair of one of the addresses is named
+// already. Each is written whole or not at all, the key first. What a look finds:
 //   neither file     a new key and certificate
 //   key alone        a creation that was interrupted: the key is kept and gets its certificate (the
 //                    successor, where there is one)

@@ -304,7 +304,7 @@ static bool take_readings(struct certificate *certificate, struct certificate_lo
         uv_now(certificate->loop) - certificate->unsettled_ms >= CERTIFICATE_SETTLE_MS;
     struct slot_news sum = {0};
     const char *cause = look->hangups != certificate->hangups_told ? "SIGHUP: " : "";
-    bool changed = false, again = false;
+    bool changed = certificate->not_given, again = false;
     char error[CERT_ERROR_BYTES];
 
     for (size_t i = 0; i < certificate->slot_count; i++) {
@@ -316,8 +316,9 @@ static bool take_readings(struct certificate *certificate, struct certificate_lo
         sum.swapped += news.swapped;
         sum.refused += news.refused;
     }
-    if (changed && !give(certificate, error, sizeof error))
-        log_warnx("the certificates that were loaded are not served: %s", error);
+    certificate->not_given = changed && !give(certificate, error, sizeof error);
+    if (certificate->not_given)
+        log_warnx("the certificates that were loaded are not served yet: %s", error);
     if (changed)
         warn_of_ends(certificate);
     if (changed && report_is_stale(certificate))
@@ -349,6 +350,9 @@ static void end_look(struct certificate *certificate, struct certificate_look *l
     watch_follow(&certificate->watch, &look->folders);
     if (again && certificate->unsettled_ms == 0)
         certificate->unsettled_ms = uv_now(certificate->loop);
+    // A renewal that failed is a fault of its own, which a mere look would not meet.
+    if (again && look->task == READING_RENEW)
+        certificate->ensure = true;
     if (!again) {
         certificate->unsettled_ms = 0;
         tell_hangup(certificate, look->hangups);

@@ -6,7 +6,8 @@
 // except `not_after` and `state`.
 //
 // Files are read on a thread of libuv's pool, one look at a time, so that a file system that hangs
-// holds up nothing but the next look (and the end of the process: a read cannot be called off).
+// while they are read holds up nothing but the next look (and the end of the process: a read cannot
+// be called off). Only the watch's word to the kernel, after a look, is the main thread's.
 #ifndef DERPER_SERVER_CERTIFICATE_H
 #define DERPER_SERVER_CERTIFICATE_H
 
@@ -39,7 +40,8 @@ struct certificate {
     bool again;                    // once it is done
     unsigned hangups, hangups_told;
     bool closing;
-    bool ensure;           // the next look renews self-signed pairs where that is due
+    bool ensure;    // the next look renews self-signed pairs where that is due
+    bool not_given; // workers have not got yet what the slots hold: the next look tries again
     uint64_t unsettled_ms; // since when something on disk does not fit; 0 = all does
 
     struct certificate_state state;
