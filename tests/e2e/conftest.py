@@ -27,7 +27,7 @@ def is_waiting(item):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session):
-    if session.config.option.collectonly:
+    if session.config.option.collectonly or not hasattr(session, "items"):  # of pytest-xdist, the one that hands out
         return
     folders = session.config._tmp_path_factory
     session.slow_runs = {
